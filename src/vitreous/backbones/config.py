@@ -1,0 +1,72 @@
+"""What a Vision Transformer is made of, as plain values. Nothing heavy is imported here, so that a
+command line can answer a question, or refuse one, before torch is there."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from vitreous.errors import ConfigError
+from vitreous.layers.geometry import grid_of
+
+Activation = Literal["gelu", "gelu_tanh", "quick_gelu"]
+PositionKind = Literal["learned", "sincos1d", "sincos2d", "none"]
+PositionResize = Literal["antialias", "plain", "corners"]
+Stem = Literal["linear", "conv"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderConfig:
+    """A stack of encoder blocks; its depth is the number of attentions that it is given."""
+
+    width: int
+    mlp_width: int
+    norm_eps: float = 1e-6
+    activation: Activation = "gelu"
+    layer_scale: float | None = None  # the first value of every factor; None: no factors
+    drop_path: float = 0.0  # of the last block; it rises linearly from 0 at the first
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViTConfig:
+    """The plain ViT. Sizes are (height, width) in pixels; ``image_size`` is the native one, whose grid
+    the position table has: any other size works too."""
+
+    encoder: EncoderConfig
+    depth: int
+    heads: int
+    patch: int
+    image_size: tuple[int, int] = (224, 224)
+    channels: int = 3
+    stem: Stem = "linear"
+    class_token: bool = True
+    registers: int = 0
+    positions: PositionKind = "learned"
+    class_position: bool = True  # whether the table has a row for the class token
+    position_resize: PositionResize = "antialias"
+    final_norm: bool = True
+
+    def __post_init__(self) -> None:
+        width, heads = self.encoder.width, self.heads
+        if width % heads:
+            raise ConfigError(
+                f"width {width} cannot be shared by {heads} heads; wanted a multiple of the heads"
+            )
+        if self.positions == "sincos1d" and width % 2:
+            raise ConfigError(f"sincos1d positions need an even width, got {width}")
+        if self.positions == "sincos2d" and width % 4:
+            raise ConfigError(f"sincos2d positions need a width divisible by 4, got {width}")
+        if min(self.image_size) < self.patch:
+            height, across = self.image_size
+            raise ConfigError(
+                f"patch {self.patch} is larger than the picture of {height}x{across} pixels;"
+                " wanted a smaller patch or a larger --image-size"
+            )
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """(rows, cols) of the native picture size; a part of a patch counts as a whole one."""
+        return grid_of(*self.image_size, self.patch)
+
+    @property
+    def prefix(self) -> int:
+        """T, the number of tokens ahead of the patches."""
+        return int(self.class_token) + self.registers

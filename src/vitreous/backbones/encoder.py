@@ -1,0 +1,58 @@
+"""THE shared transformer encoder: pre-norm blocks, arXiv:2010.11929, eq. 2 and 3.
+
+Shapes: B pictures; T prefix tokens, P patches; D width.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from vitreous.backbones.config import EncoderConfig
+from vitreous.layers.layout import Layout
+from vitreous.layers.mlp import DropPath, LayerScale, Mlp
+
+
+class EncoderBlock(nn.Module):
+    """Tokens consult one another, then each is worked on alone; both are residuals (eq. 2 and 3)."""
+
+    def __init__(self, config: EncoderConfig, attention: nn.Module, drop_path: float) -> None:
+        super().__init__()
+        width = config.width
+        self.attention_norm = nn.LayerNorm(width, eps=config.norm_eps)
+        self.attention = attention
+        self.attention_scale = _scale(config)
+        self.mlp_norm = nn.LayerNorm(width, eps=config.norm_eps)
+        self.mlp = Mlp(width, config.mlp_width, config.activation)
+        self.mlp_scale = _scale(config)
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, tokens: Tensor, layout: Layout) -> Tensor:
+        """(B, T+P, D) -> (B, T+P, D)."""
+        consulted = self.attention(self.attention_norm(tokens), layout)
+        tokens = tokens + self.drop_path(self.attention_scale(consulted))  # eq. 2
+        worked = self.mlp(self.mlp_norm(tokens))
+        return tokens + self.drop_path(self.mlp_scale(worked))  # eq. 3
+
+
+class Encoder(nn.Module):
+    """A stack of blocks. What differs between families is the attention that each block is given."""
+
+    def __init__(self, config: EncoderConfig, attentions: Sequence[nn.Module]) -> None:
+        super().__init__()
+        rates = torch.linspace(0, config.drop_path, len(attentions), device="cpu").tolist()
+        self.blocks = nn.ModuleList(
+            EncoderBlock(config, attention, rate) for attention, rate in zip(attentions, rates, strict=True)
+        )
+
+    def forward(self, tokens: Tensor, layout: Layout) -> Tensor:
+        """(B, T+P, D) -> (B, T+P, D)."""
+        for block in self.blocks:
+            tokens = block(tokens, layout)
+        return tokens
+
+
+def _scale(config: EncoderConfig) -> nn.Module:
+    if config.layer_scale is None:
+        return nn.Identity()
+    return LayerScale(config.width, config.layer_scale)

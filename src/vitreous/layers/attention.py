@@ -1,0 +1,56 @@
+"""Multi-head self-attention, "Attention Is All You Need" (arXiv:1706.03762), section 3.2; eq. 5-8 of
+"An Image is Worth 16x16 Words" (arXiv:2010.11929), appendix A.
+
+Shapes: B pictures, N tokens, D width; a head has d = D / heads dimensions.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+
+from vitreous.layers.layout import Layout
+
+
+class ScaledDotProduct(nn.Module):
+    """softmax(Q K^T / sqrt(d) + bias) V, fused. It holds no parameters.
+
+    It is a module so that an explanation can watch what goes in and out with an ordinary hook: the
+    weights, and their gradient, follow from the queries, keys, values and the gradient of the output.
+    So a model never leaves its fused attention in order to be explained.
+    """
+
+    def forward(self, queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Three of (B, heads, N, d), bias broadcast to (B, heads, N, N) -> (B, heads, N, d)."""
+        return scaled_dot_product_attention(queries, keys, values, attn_mask=bias)
+
+    @staticmethod
+    def weights(queries: Tensor, keys: Tensor, bias: Tensor | None = None) -> Tensor:
+        """The softmax itself: queries (B, heads, M, d), keys (B, heads, N, d) -> (B, heads, M, N).
+
+        Hand over only the rows of queries that are wanted: M rows cost O(M N).
+        """
+        scores = queries @ keys.transpose(-2, -1) * queries.shape[-1] ** -0.5  # (B, heads, M, N)
+        if bias is not None:
+            scores = scores + bias
+        return torch.softmax(scores, dim=-1)
+
+
+class Attention(nn.Module):
+    """Every token asks all tokens. What differs between families is the ``bias`` that it is given:
+    a module called with the layout, which returns what is added to the scores."""
+
+    def __init__(self, width: int, heads: int, bias: nn.Module | None = None) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.bias = bias
+        self.mix = ScaledDotProduct()
+        self.projection = nn.Linear(width, width)
+
+    def forward(self, tokens: Tensor, layout: Layout) -> Tensor:
+        """(B, N, D) -> (B, N, D)."""
+        qkv = self.qkv(tokens).unflatten(2, (3, self.heads, -1))  # (B, N, 3, heads, d)
+        queries, keys, values = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # each (B, heads, N, d)
+        bias = None if self.bias is None else self.bias(layout)
+        mixed = self.mix(queries, keys, values, bias)  # (B, heads, N, d)
+        return self.projection(mixed.transpose(1, 2).flatten(2))  # (B, N, D)

@@ -1,0 +1,36 @@
+"""Sizes of grids and stems as plain numbers. No torch here: counting a model must not load it."""
+
+from typing import NamedTuple
+
+
+class Convolution(NamedTuple):
+    """One convolution of a stem; its padding is half its kernel, rounded down."""
+
+    channels: int  # in
+    out: int
+    kernel: int  # side, in pixels
+    stride: int
+
+
+def grid_of(height: int, width: int, patch: int) -> tuple[int, int]:
+    """The (rows, cols) of patches that cover a picture; a part of a patch counts as a whole one."""
+    return -(-height // patch), -(-width // patch)
+
+
+def stem_convolutions(channels: int, width: int, patch: int) -> tuple[Convolution, ...]:
+    """The convolutional stem for a patch: strides of two as often as they go, then what is left of the
+    patch (16 -> 2 2 2 2; 14 -> 2 7), doubling the channels up to half the width; then 1 x 1 to D."""
+    strides: list[int] = []
+    rest = patch
+    while rest % 2 == 0:
+        strides.append(2)
+        rest //= 2
+    if rest > 1 or not strides:
+        strides.append(rest)
+    layers: list[Convolution] = []
+    for index, stride in enumerate(strides):
+        out = max(8, width // 2 ** (len(strides) - index))
+        kernel = stride + 1 - stride % 2  # odd, so that half of it pads both sides alike
+        layers.append(Convolution(channels, out, kernel, stride))
+        channels = out
+    return (*layers, Convolution(channels, width, 1, 1))
