@@ -53,7 +53,7 @@ def account(config: ClassifierConfig, image_size: tuple[int, int] | None = None)
         macs=_stem_macs(vit, height, width) + _token_macs(vit) * tokens + attention + _head_macs(config),
         attention_macs=attention,
         forward_bytes=FLOAT_BYTES * _forward_floats(vit, tokens),
-        training_bytes=FLOAT_BYTES * _training_floats(vit, tokens),
+        training_bytes=FLOAT_BYTES * (_stem_floats(vit, patches) + _training_floats(vit, tokens)),
     )
 
 
@@ -130,3 +130,16 @@ def _training_floats(vit: ViTConfig, tokens: int) -> int:
     scaled = 0 if vit.encoder.layer_scale is None else 2 * width
     block = tokens * (8 * width + scaled + 2 * hidden + vit.heads + 4)
     return vit.depth * block + tokens * width * 2
+
+
+def _stem_floats(vit: ViTConfig, patches: int) -> int:
+    """The picture, padded to whole patches, and each small convolution's output before and after its
+    norm and non-linearity."""
+    floats = patches * vit.patch**2 * vit.channels
+    if vit.stem == "linear":
+        return floats
+    scale = vit.patch
+    for part in stem_convolutions(vit.channels, vit.encoder.width, vit.patch)[:-1]:
+        scale //= part.stride
+        floats += 2 * patches * scale**2 * part.out
+    return floats

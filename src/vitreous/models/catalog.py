@@ -8,11 +8,11 @@ table 1). ``vit_tiny`` is small enough to learn on two CPU cores in a minute.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from vitreous.backbones.config import EncoderConfig, ViTConfig
+from vitreous.config import from_plain, to_plain
 from vitreous.errors import ConfigError, nearest
 from vitreous.models.config import ClassifierConfig
 
@@ -82,22 +82,19 @@ def configure(
     values = dict(options or {})
     base = CATALOG[name]
     encoder = base.backbone.encoder
-    if "width" in values and "mlp_width" not in values:
-        values["mlp_width"] = values["width"] * encoder.mlp_width // encoder.width
+    if isinstance(values.get("width"), int):
+        values.setdefault("mlp_width", values["width"] * encoder.mlp_width // encoder.width)
     values |= {"classes": classes, "channels": channels}
     if image_size is not None:
         values["image_size"] = _side(image_size)
-    levels = [ClassifierConfig, ViTConfig, EncoderConfig]
-    known = {field.name: level for level in levels for field in fields(level)}
-    for nested in ("backbone", "encoder"):
-        del known[nested]
-    for key in values:
+    plain = to_plain(base)
+    levels = [plain, plain["backbone"], plain["backbone"]["encoder"]]
+    known = {key for level in levels for key in level} - {"backbone", "encoder"}
+    for key, value in values.items():
         if key not in known:
             raise ConfigError(f"{name} has no option {key!r}{nearest(key, known)}")
-    own = {level: {key: value for key, value in values.items() if known[key] is level} for level in levels}
-    encoder = replace(encoder, **own[EncoderConfig])
-    backbone = replace(base.backbone, encoder=encoder, **own[ViTConfig])
-    return replace(base, backbone=backbone, **own[ClassifierConfig])
+        next(level for level in levels if key in level)[key] = value
+    return from_plain(ClassifierConfig, plain)
 
 
 def build(config: ClassifierConfig) -> Classifier:

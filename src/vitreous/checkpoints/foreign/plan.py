@@ -1,0 +1,193 @@
+"""What a foreign file turns out to be, known from names, shapes and its JSON before a number is read.
+
+A plan says which model it is and how its tensors become ours; building the model is one more step.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
+from math import isqrt
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vitreous.checkpoints.file import Checkpoint
+from vitreous.checkpoints.foreign.names import Table, gather
+from vitreous.checkpoints.weights import listed, load_weights
+from vitreous.data.preprocess import Preprocess
+from vitreous.errors import CheckpointError, ConfigError
+from vitreous.models.catalog import CATALOG, configure
+from vitreous.models.config import ClassifierConfig
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+# Heads of the widths that published models have. A file of weights does not say how many heads its
+# queries are cut into, and a wrong number loads silently.
+HEADS = {192: 3, 256: 4, 320: 5, 384: 6, 512: 8, 640: 10, 768: 12, 832: 13, 896: 14, 1024: 16}
+HEADS |= {1152: 16, 1280: 16, 1408: 16, 1664: 16}
+
+LAYER_SCALE = 1e-5  # the first value where a file does not tell; it only matters to training anew
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A model in a foreign layout.
+
+    ``table`` maps our names to theirs; ``zeros`` are tensors of ours that they leave out because they
+    are zero; ``unused`` those of theirs which a classifier has no place for, and known as such;
+    ``assumed`` what the file does not say and the layout's own default stands for. ``orient`` gives one
+    of their tensors torch's order of axes; ``finish`` is what remains to be done after renaming.
+    """
+
+    layout: str
+    config: ClassifierConfig
+    preprocess: Preprocess
+    classes: tuple[str, ...]
+    table: Table
+    zeros: Shapes = field(default_factory=dict)
+    unused: tuple[str, ...] = ()
+    assumed: tuple[str, ...] = ()
+    orient: Callable[[str, Tensor], Tensor] = lambda _, tensor: tensor
+    finish: Callable[[dict[str, Tensor]], dict[str, Tensor]] = lambda tensors: tensors
+
+    def left_over(self, found: Collection[str]) -> tuple[str, ...]:
+        """Tensors in the file that this plan neither uses nor knows."""
+        used = {name for theirs in self.table.values() for name in theirs}
+        return tuple(name for name in found if name not in used and name not in self.unused)
+
+    def build(
+        self, found: Mapping[str, Tensor], name: str, lineage: Mapping[str, Any], dtype: torch.dtype | None
+    ) -> Checkpoint:
+        """Read the numbers into the model.
+
+        Raises:
+            CheckpointError: tensors that nothing explains, missing ones, or ones of another shape.
+        """
+        strange = self.left_over(found)
+        if strange:
+            raise CheckpointError(
+                f"{name}: {len(strange)} tensors that a {self.layout} ViT does not explain: {listed(strange)}"
+            )
+        turned = {key: self.orient(key, tensor) for key, tensor in found.items()}
+        tensors = self.finish(gather(self.table, turned))
+        tensors |= {key: torch.zeros(shape) for key, shape in self.zeros.items()}
+        spelling = {ours: _spelling(theirs, found) for ours, theirs in self.table.items()}
+        model = load_weights(self.config, tensors, name, dtype=dtype, spelling=spelling)
+        origin = {"layout": self.layout, **lineage}
+        if self.unused:
+            origin["unused"] = list(self.unused)
+        if self.assumed:
+            origin["assumed"] = list(self.assumed)
+        return Checkpoint(model, self.preprocess, self.classes, lineage=origin)
+
+
+def patch_kernel(shapes: Shapes, theirs: str, name: str) -> tuple[int, int, int]:
+    """(width, channels, patch) of the projection of patches."""
+    shape = shapes.get(theirs)
+    if shape is None or len(shape) != 4:
+        raise CheckpointError(f"{name}: {theirs} is not the kernel of a patch projection, found {shape}")
+    if shape[2] != shape[3]:
+        raise CheckpointError(f"{name}: patches of {shape[2]}x{shape[3]} pixels; only square ones are read")
+    return shape[0], shape[1], shape[2]
+
+
+def rows_of(shapes: Shapes, theirs: str, name: str) -> int:
+    """The first side of a matrix or a vector, for example the classes of a head."""
+    shape = shapes.get(theirs)
+    if not shape:
+        raise CheckpointError(f"{name}: {theirs} is missing")
+    return shape[0]
+
+
+def table_rows(shapes: Shapes, theirs: str, name: str) -> int:
+    """The number of positions in a (1, N, D) table."""
+    shape = shapes.get(theirs)
+    if shape is None or len(shape) != 3 or shape[0] != 1:
+        raise CheckpointError(f"{name}: {theirs} is not a table of positions, found {shape}")
+    return shape[1]
+
+
+def square_side(patches: int, patch: int, name: str) -> tuple[int, int]:
+    """The picture size of a square grid of so many patches."""
+    side = isqrt(patches)
+    if side == 0 or side * side != patches:
+        raise CheckpointError(
+            f"{name}: {patches} positions are no square grid, and nothing says which one;"
+            " give the directory with its config.json"
+        )
+    return side * patch, side * patch
+
+
+def heads_of(width: int, name: str) -> int:
+    """The heads of a published width; CheckpointError for others, because a file does not tell."""
+    if width not in HEADS:
+        raise CheckpointError(
+            f"{name}: the number of heads of width {width} is not in the file;"
+            " give name= of the model, or the directory with its config.json"
+        )
+    return HEADS[width]
+
+
+def named(config: ClassifierConfig, model: str, name: str) -> ClassifierConfig:
+    """What was read off a bare file, held to the size of a catalog model: its depth, width and heads.
+
+    Where the two differ, the strict loader lists the tensors.
+    """
+    if model not in CATALOG:
+        raise CheckpointError(f"{name}: {_unknown(model)}")
+    wanted, found = CATALOG[model].backbone, config.backbone
+    encoder = replace(found.encoder, width=wanted.encoder.width, mlp_width=wanted.encoder.mlp_width)
+    grid = found.grid
+    backbone = replace(
+        found,
+        encoder=encoder,
+        depth=wanted.depth,
+        heads=wanted.heads,
+        patch=wanted.patch,
+        image_size=(grid[0] * wanted.patch, grid[1] * wanted.patch),
+    )
+    return replace(config, backbone=backbone)
+
+
+def missing_biases(table: Table, shapes: Shapes, endings: Collection[str]) -> dict[str, tuple[int, ...]]:
+    """Biases that no block has, as zeros of our shape: a missing bias is a bias of zero.
+
+    ``endings`` are the tails of our names. A bias that only some blocks lack is damage, and is left
+    to the strict loader.
+    """
+    zeros: dict[str, tuple[int, ...]] = {}
+    for ending in endings:
+        ours = [key for key in table if key.endswith(ending)]
+        if any(name in shapes for key in ours for name in table[key]):
+            continue
+        for key in ours:
+            weights = table[key.removesuffix("bias") + "weight"]
+            if all(shapes.get(weight) for weight in weights):
+                zeros[key] = (sum(shapes[weight][0] for weight in weights),)
+    return zeros
+
+
+def numbered(classes: int) -> tuple[str, ...]:
+    """Names for classes whose names nobody kept."""
+    return tuple(f"class {index}" for index in range(classes))
+
+
+def refuse(shapes: Collection[str], reasons: Mapping[str, str], name: str) -> None:
+    """CheckpointError where a tensor shows a part that the plain ViT does not have; it is named."""
+    for part, reason in reasons.items():
+        found = [key for key in shapes if part in key]
+        if found:
+            raise CheckpointError(f"{name}: {reason} ({found[0]}) is not a part of the plain ViT")
+
+
+def _spelling(theirs: tuple[str, ...], found: Collection[str]) -> str:
+    missing = [name for name in theirs if name not in found]
+    return " + ".join(missing or theirs)
+
+
+def _unknown(model: str) -> str:
+    try:
+        configure(model)
+    except ConfigError as error:
+        return str(error)
+    return f"unknown model {model!r}"

@@ -1,0 +1,54 @@
+"""What a name of timm's stands for and weights do not show: heads, activation and pooling.
+
+Only architectures that are plain ViTs are here. The others (CLIP, SigLIP with attention pooling, RADIO,
+SwiGLU, post-norm and parallel blocks) have parts that the plain ViT does not have.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from vitreous.backbones.config import Activation
+from vitreous.models.config import Pool
+
+
+class Architecture(NamedTuple):
+    """What weights do not show; heads None: those that published models of its width have."""
+
+    pool: Pool = "class"
+    activation: Activation = "gelu"
+    heads: int | None = None
+
+
+_MEAN = Architecture(pool="mean")
+_MEAN_TANH = Architecture(pool="mean", activation="gelu_tanh")
+
+# Regular expressions for whole names; the first that matches counts.
+ARCHITECTURES: Mapping[str, Architecture] = {
+    r"test_vit": Architecture(heads=2),
+    r"test_vit2": Architecture(pool="mean", heads=2),
+    r"vit_base_patch16_gap_224": Architecture(pool="mean", heads=16),
+    r"vit_base_patch32_siglip_gap_256": _MEAN_TANH,
+    r"vit_large_patch16_siglip_gap_512": _MEAN_TANH,
+    r"vit_so400m_patch16_siglip_gap_\d+": _MEAN_TANH,
+    r"vit_giantopt_patch16_siglip_gap_\d+": Architecture(pool="mean", activation="gelu_tanh", heads=16),
+    r"vit_(base|large|so400m)_patch\d+_siglip_gap_\d+": _MEAN,
+    r"vit_[a-z0-9]+_patch\d+_(reg[14]_)?gap_\d+": _MEAN,
+    r"eva_large_patch14_\d+": _MEAN,
+    r"vit_(small|base|large)_patch14_dinov2": Architecture(),
+    r"vit_(small|base|large)_patch14_reg4_dinov2": Architecture(),
+    r"vit_(base|large|so400m)_patch14_reg1_tipsv2": Architecture(),
+    r"vit_base_patch(16|32)_plus_(240|256)": Architecture(),
+    r"vit_small_patch16_36x1_224": Architecture(),
+    r"vit_base_patch16_224_miil": Architecture(),
+    r"vit_(tiny|small|base|large|huge|giant|gigantic)_patch(8|14|16|32)_(224|384)": Architecture(),
+    r"flexivit_(small|base|large)": Architecture(),
+    r"deit_(tiny|small|base)_patch16_(224|384)": Architecture(),
+    r"deit3_(small|medium|base|large|huge)_patch1[46]_(224|384)": Architecture(),
+}
+
+
+def architecture(name: str) -> Architecture | None:
+    """What timm's name of an architecture stands for; None for names that are not known here."""
+    matches = (found for pattern, found in ARCHITECTURES.items() if re.fullmatch(pattern, name))
+    return next(matches, None)

@@ -1,0 +1,218 @@
+"""transformers' ``ViTForImageClassification`` and ``ViTModel``: a directory with ``config.json``,
+``preprocessor_config.json`` and weights under the published names, which the library writes and reads
+whatever it calls its modules in memory.
+"""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from vitreous.backbones.config import Activation, EncoderConfig, ViTConfig
+from vitreous.checkpoints.directory import FileContent, to_json
+from vitreous.checkpoints.file import Checkpoint
+from vitreous.checkpoints.foreign.fields import integer, number, pair
+from vitreous.checkpoints.foreign.names import CLASS_TOKEN, NORM, PATCHES, POSITIONS, Names, layer
+from vitreous.checkpoints.foreign.plan import (
+    Plan,
+    Shapes,
+    missing_biases,
+    numbered,
+    patch_kernel,
+    refuse,
+    rows_of,
+    table_rows,
+)
+from vitreous.checkpoints.foreign.transformers_processor import read_processor, write_processor
+from vitreous.checkpoints.foreign.writing import Limits, plain_state, weights_file, written_names
+from vitreous.errors import CheckpointError, ConfigError
+from vitreous.models.config import ClassifierConfig
+
+LAYOUT = "transformers"
+
+NAMES = Names(
+    outside={
+        **layer(PATCHES, "embeddings.patch_embeddings.projection"),
+        CLASS_TOKEN: ("embeddings.cls_token",),
+        POSITIONS: ("embeddings.position_embeddings",),
+        **layer(NORM, "layernorm"),
+    },
+    block="encoder.layer.{}",
+    inside={
+        **layer("attention_norm", "layernorm_before"),
+        **layer(
+            "attention.qkv",
+            "attention.attention.query",
+            "attention.attention.key",
+            "attention.attention.value",
+        ),
+        **layer("attention.projection", "attention.output.dense"),
+        **layer("mlp_norm", "layernorm_after"),
+        **layer("mlp.expand", "intermediate.dense"),
+        **layer("mlp.contract", "output.dense"),
+    },
+)
+HEAD = layer("head", "classifier")
+BASE = "vit."  # ahead of every name but the head's, where there is a head
+POOLER = ("pooler.dense.weight", "pooler.dense.bias")  # ViTModel's; no classifier looks at it
+
+ACTIVATIONS: Mapping[str, Activation] = {
+    "gelu": "gelu",
+    "gelu_python": "gelu",
+    "gelu_new": "gelu_tanh",
+    "gelu_pytorch_tanh": "gelu_tanh",
+    "quick_gelu": "quick_gelu",
+}
+ACTIVATION_NAMES: Mapping[Activation, str] = {
+    "gelu": "gelu",
+    "gelu_tanh": "gelu_pytorch_tanh",
+    "quick_gelu": "quick_gelu",
+}
+NOT_PLAIN = {
+    "mask_token": "a mask token (ViTForMaskedImageModeling)",
+    "distillation_token": "a distillation token (DeiT)",
+    "lambda1": "LayerScale (Dinov2)",
+    "relative_position_bias": "a relative position bias (BEiT)",
+}
+LIMITS = Limits(library="transformers' ViTForImageClassification")
+
+
+def recognises(names: Collection[str]) -> bool:
+    """Whether these are the names of a transformers ViT."""
+    return any(f"{base}embeddings.patch_embeddings.projection.weight" in names for base in (BASE, ""))
+
+
+def plan(
+    shapes: Shapes, config: Mapping[str, Any] | None, preprocessor: Mapping[str, Any] | None, name: str
+) -> Plan:
+    """Read the model off ``config.json``; keys that it leaves out have the library's defaults.
+
+    Raises:
+        CheckpointError: no ``config.json``, another family, or a value that the plain ViT cannot have.
+    """
+    if config is None:
+        raise CheckpointError(
+            f"{name}: names of transformers, whose activation and norm epsilon stand in config.json;"
+            " give the directory that holds both"
+        )
+    if config.get("model_type") != "vit":
+        raise CheckpointError(f"{name}: model_type {config.get('model_type')!r}; only 'vit' is read")
+    refuse(shapes, NOT_PLAIN, name)
+    base = BASE if any(key.startswith(BASE) for key in shapes) else ""
+    classifier = _classifier(shapes, config, base, name)
+    table = {
+        ours: tuple(base + part for part in theirs)
+        for ours, theirs in NAMES.table(classifier.backbone.depth).items()
+    }
+    assumed: list[str] = []
+    if preprocessor is None:
+        assumed.append("preprocessing")
+    classes, told = _class_names(config, classifier.classes, name)
+    if not told:
+        assumed.append("class names")
+    return Plan(
+        LAYOUT,
+        classifier,
+        read_processor(preprocessor or {}, classifier.backbone, name),
+        classes,
+        table | (HEAD if classifier.classes else {}),
+        zeros=missing_biases(table, shapes, ["attention.qkv.bias"]),
+        unused=tuple(key for key in shapes if key.removeprefix(base) in POOLER),
+        assumed=tuple(assumed),
+    )
+
+
+def write(checkpoint: Checkpoint) -> dict[str, FileContent]:
+    """The files of a directory that ``AutoModelForImageClassification`` and ``AutoImageProcessor`` load.
+
+    Raises:
+        CheckpointError: the model has parts that transformers' ViT has no place for.
+    """
+    config = checkpoint.model.config
+    LIMITS.check(config)
+    table = {
+        ours: tuple(BASE + part for part in theirs)
+        for ours, theirs in NAMES.table(config.backbone.depth).items()
+    }
+    tensors = written_names(table | HEAD, plain_state(checkpoint), config)
+    return {
+        "config.json": to_json(_config(checkpoint)),
+        "preprocessor_config.json": to_json(write_processor(checkpoint.preprocess)),
+        "model.safetensors": weights_file(tensors),
+    }
+
+
+def _classifier(shapes: Shapes, config: Mapping[str, Any], base: str, name: str) -> ClassifierConfig:
+    where = f"{name}/config.json"
+    activation = config.get("hidden_act", "gelu")
+    if activation not in ACTIVATIONS:
+        known = ", ".join(ACTIVATIONS)
+        raise CheckpointError(f"{where}: hidden_act {activation!r} is not known; wanted one of {known}")
+    patch = pair(config.get("patch_size", 16), f"{where}: patch_size")
+    _, channels, kernel = patch_kernel(shapes, f"{base}embeddings.patch_embeddings.projection.weight", name)
+    if patch != (kernel, kernel):
+        raise CheckpointError(f"{where}: patch_size {patch[0]}x{patch[1]}, but the weights have {kernel}")
+    width = integer(config.get("hidden_size", 768), f"{where}: hidden_size")
+    size = pair(config.get("image_size", 224), f"{where}: image_size")
+    try:
+        backbone = ViTConfig(
+            encoder=EncoderConfig(
+                width=width,
+                mlp_width=integer(config.get("intermediate_size", 3072), f"{where}: intermediate_size"),
+                norm_eps=number(config.get("layer_norm_eps", 1e-12), f"{where}: layer_norm_eps"),
+                activation=ACTIVATIONS[activation],
+            ),
+            depth=integer(config.get("num_hidden_layers", 12), f"{where}: num_hidden_layers"),
+            heads=integer(config.get("num_attention_heads", 12), f"{where}: num_attention_heads"),
+            patch=kernel,
+            # A part of a patch at the edge is cut off there; the whole ones are what was learnt.
+            image_size=(size[0] // kernel * kernel, size[1] // kernel * kernel),
+            channels=channels,
+            position_resize="plain",
+        )
+        head = "classifier.weight" in shapes
+        found = ClassifierConfig(
+            backbone=backbone, classes=rows_of(shapes, "classifier.weight", name) if head else 0
+        )
+    except ConfigError as error:
+        raise CheckpointError(f"{where}: {error}") from error
+    rows = table_rows(shapes, f"{base}embeddings.position_embeddings", name)
+    if rows != 1 + backbone.grid[0] * backbone.grid[1]:
+        raise CheckpointError(f"{where}: image_size {size[0]}x{size[1]} does not fit {rows} positions")
+    return found
+
+
+def _class_names(config: Mapping[str, Any], classes: int, name: str) -> tuple[tuple[str, ...], bool]:
+    labels = config.get("id2label")
+    if not labels or not classes:
+        return numbered(classes), not classes
+    if not isinstance(labels, dict) or set(labels) != {str(index) for index in range(classes)}:
+        raise CheckpointError(f"{name}/config.json: id2label does not name the {classes} classes of the head")
+    return tuple(str(labels[str(index)]) for index in range(classes)), True
+
+
+def _config(checkpoint: Checkpoint) -> dict[str, Any]:
+    config = checkpoint.model.config
+    backbone, encoder = config.backbone, config.backbone.encoder
+    height, width = backbone.image_size
+    dtype = str(next(checkpoint.model.parameters()).dtype).removeprefix("torch.")
+    labels = dict(enumerate(checkpoint.classes))
+    return {
+        "architectures": ["ViTForImageClassification"],
+        "model_type": "vit",
+        "hidden_size": encoder.width,
+        "num_hidden_layers": backbone.depth,
+        "num_attention_heads": backbone.heads,
+        "intermediate_size": encoder.mlp_width,
+        "hidden_act": ACTIVATION_NAMES[encoder.activation],
+        "hidden_dropout_prob": 0.0,
+        "attention_probs_dropout_prob": 0.0,
+        "layer_norm_eps": encoder.norm_eps,
+        "image_size": height if height == width else [height, width],
+        "patch_size": backbone.patch,
+        "num_channels": backbone.channels,
+        "qkv_bias": True,
+        "encoder_stride": backbone.patch,
+        "id2label": {str(index): label for index, label in labels.items()},
+        "label2id": {label: index for index, label in labels.items()},
+        "problem_type": "single_label_classification",
+        "torch_dtype": dtype,
+    }

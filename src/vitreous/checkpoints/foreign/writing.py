@@ -1,0 +1,117 @@
+"""What all writers of foreign layouts share: refusing what the other library cannot say, and turning
+into plain weights what it can compute but has no name for.
+
+Exact and silent: LayerScale is multiplied into the layer before it, the fitted temperature divides the
+last layer, fixed sine-cosine positions become the table of the native picture size, and a class token
+or registers without a position get one of zeros.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from vitreous.backbones.config import ViTConfig
+from vitreous.checkpoints.directory import FileContent
+from vitreous.checkpoints.file import Checkpoint
+from vitreous.checkpoints.foreign.names import BLOCK, POSITIONS, Table, scatter
+from vitreous.checkpoints.weights import write_safetensors
+from vitreous.errors import CheckpointError
+from vitreous.layers.layout import Layout
+from vitreous.layers.positions import build_positions
+from vitreous.models.config import ClassifierConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What a library's ViT can be. An empty tuple or None leaves that value free."""
+
+    library: str
+    eps: float | None = None
+    activations: Collection[str] = ()
+    channels: Collection[int] = ()
+    square: bool = False
+    mlp_head: bool = False
+    registers: bool = False
+    mean_pool: bool = False
+    no_class_token: bool = False
+    headless: bool = False
+
+    def check(self, config: ClassifierConfig) -> None:
+        """CheckpointError, with the reason, for a model that the library has no place for."""
+        for reason in self._reasons(config):
+            raise CheckpointError(f"{self.library} cannot hold this model: {reason}")
+
+    def _reasons(self, config: ClassifierConfig) -> list[str]:
+        backbone, encoder = config.backbone, config.backbone.encoder
+        height, width = backbone.image_size
+        lossy = height % backbone.patch or width % backbone.patch
+        known = ", ".join(self.activations)
+        checks = {
+            "it has a convolutional stem": backbone.stem != "linear",
+            f"it has {backbone.registers} register tokens": bool(backbone.registers) and not self.registers,
+            "it pools the mean of its patches": config.pool == "mean" and not self.mean_pool,
+            "it has no class token": not backbone.class_token and not self.no_class_token,
+            "it has a head of two layers": config.head == "mlp" and not self.mlp_head,
+            "it has no head": config.classes == 0 and not self.headless,
+            f"its norm epsilon is {encoder.norm_eps}, there it is {self.eps}": self.eps is not None
+            and encoder.norm_eps != self.eps,
+            f"its activation is {encoder.activation}, there is only {known}": bool(self.activations)
+            and encoder.activation not in self.activations,
+            f"it takes {backbone.channels} channels": bool(self.channels)
+            and backbone.channels not in self.channels,
+            f"its pictures of {height}x{width} pixels are not square": self.square and height != width,
+            f"its pictures of {height}x{width} pixels are no multiple of patch {backbone.patch}": bool(lossy),
+        }
+        return [reason for reason, holds in checks.items() if holds]
+
+
+def plain_state(checkpoint: Checkpoint, *, keep_layer_scale: bool = False) -> dict[str, Tensor]:
+    """The model's tensors under our names, without what most libraries have no name for."""
+    state = {key: value.detach() for key, value in checkpoint.model.state_dict().items()}
+    config = checkpoint.model.config
+    if config.backbone.encoder.layer_scale is not None and not keep_layer_scale:
+        state = _without_layer_scale(state, config.backbone.depth)
+    if checkpoint.temperature != 1.0 and config.classes:
+        last = "head.output" if config.head == "mlp" else "head"
+        for leaf in ("weight", "bias"):
+            state[f"{last}.{leaf}"] = state[f"{last}.{leaf}"] / checkpoint.temperature
+    return state
+
+
+def native_positions(backbone: ViTConfig, state: Mapping[str, Tensor], prefix: int) -> Tensor:
+    """The table of the native picture size with ``prefix`` rows ahead of the patches: (1, T+P, D)."""
+    placed = int(backbone.class_token and backbone.class_position)
+    if backbone.positions == "learned":
+        table = state[POSITIONS]
+    else:
+        layout = Layout(placed, *backbone.grid)
+        fixed = build_positions(backbone.positions, backbone.encoder.width, layout, backbone.position_resize)
+        table = fixed(layout).clone()
+    class_rows, patches = table[:, : min(placed, prefix)], table[:, placed:]
+    empty = table.new_zeros(1, prefix - class_rows.shape[1], table.shape[2])
+    return torch.cat([class_rows, empty, patches], dim=1)
+
+
+def written_names(table: Table, state: dict[str, Tensor], config: ClassifierConfig) -> dict[str, Tensor]:
+    """The state under their names, with one position for the class token and each patch."""
+    state = {**state, POSITIONS: native_positions(config.backbone, state, 1)}
+    return scatter(table, state)
+
+
+def weights_file(tensors: Mapping[str, Tensor]) -> FileContent:
+    """A safetensors file for ``write_directory``."""
+    return partial(write_safetensors, tensors, metadata={"format": "pt"})
+
+
+def _without_layer_scale(state: dict[str, Tensor], depth: int) -> dict[str, Tensor]:
+    merged = dict(state)
+    for index in range(depth):
+        for scale, last in (("attention_scale", "attention.projection"), ("mlp_scale", "mlp.contract")):
+            factors = merged.pop(f"{BLOCK}.{index}.{scale}.scale")  # (D,)
+            weight, bias = (f"{BLOCK}.{index}.{last}.{leaf}" for leaf in ("weight", "bias"))
+            merged[weight] = merged[weight] * factors[:, None]
+            merged[bias] = merged[bias] * factors
+    return merged

@@ -1,0 +1,191 @@
+"""What a file of weights is, told from names, shapes and JSON: no model is built, no number is read."""
+
+import os
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from vitreous.checkpoints import file, source
+from vitreous.checkpoints.directory import read_json, sha256, verify_directory
+from vitreous.checkpoints.foreign import google, timm, torchvision, transformers
+from vitreous.checkpoints.foreign.names import expected_names
+from vitreous.checkpoints.stored import Stored, open_file
+from vitreous.checkpoints.weights import listed
+from vitreous.config import to_plain
+from vitreous.data.preprocess import Preprocess
+from vitreous.errors import CheckpointError
+from vitreous.models.catalog import CATALOG
+from vitreous.models.config import ClassifierConfig
+
+OURS = "vitreous"
+FIRST_CLASSES = 10
+LAYOUT_NAMES = {
+    timm.LAYOUT: timm.NAMES,
+    transformers.LAYOUT: transformers.NAMES,
+    torchvision.LAYOUT: torchvision.NAMES,
+    google.LAYOUT: google.NAMES,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Passport:
+    """What ``inspect`` found.
+
+    ``layout`` is whose names the tensors have, "unknown" where nobody's; ``model`` the catalog's name
+    of this size, if it has one; ``config`` the whole configuration. ``missing`` and ``left_over`` are
+    tensors that the layout asks for and does not explain, ``unused`` ones that a classifier does not
+    need, ``assumed`` what the file does not say. ``problem`` says why the file cannot be loaded.
+    """
+
+    name: str
+    container: str
+    layout: str
+    tensors: int
+    parameters: int
+    dtypes: tuple[str, ...]
+    bytes: int
+    sha256: dict[str, str]
+    family: str | None = None
+    model: str | None = None
+    config: ClassifierConfig | None = None
+    preprocess: Preprocess | None = None
+    classes: int = 0
+    first_classes: tuple[str, ...] = ()
+    temperature: float = 1.0
+    missing: tuple[str, ...] = ()
+    left_over: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
+    assumed: tuple[str, ...] = ()
+    lineage: dict[str, Any] = field(default_factory=dict)
+    problem: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values; what people ask for most stands beside the configuration."""
+        values: dict[str, Any] = to_plain(self)
+        if self.config is not None:
+            backbone = self.config.backbone
+            values |= {
+                "patch": backbone.patch,
+                "image_size": list(backbone.image_size),
+                "grid": list(backbone.grid),
+                "channels": backbone.channels,
+                "positions": backbone.positions,
+                "position_resize": backbone.position_resize,
+                "norm_eps": backbone.encoder.norm_eps,
+                "activation": backbone.encoder.activation,
+                "pool": self.config.pool,
+            }
+        return values
+
+
+def inspect(path: str | os.PathLike[str], name: str | None = None) -> Passport:
+    """Say what a file, a directory or a Hub id is, in whatever layout. ``name`` is as in ``read_any``.
+
+    A file in an unknown layout, or one that cannot be loaded, has a passport which says so.
+
+    Raises:
+        CheckpointError: there is no file of weights, or it is damaged or unsafe.
+    """
+    said = os.fspath(path)
+    found = source.place(said)
+    ours = source.find_ours(found)
+    return _own(ours, said) if ours is not None else _foreign(found, said, name)
+
+
+def _own(directory: Path, said: str) -> Passport:
+    whole = verify_directory(directory, name=said)
+    values = read_json(whole / file.CONFIG, f"{said}/{file.CONFIG}")
+    config, preprocess = file.read_config(values, f"{said}/{file.CONFIG}")
+    stored = open_file(whole / file.WEIGHTS, f"{said}/{file.WEIGHTS}")
+    expected = expected_names(config)
+    return Passport(
+        **_measures(stored, said),
+        layout=OURS,
+        family=values["family"],
+        model=catalog_name(config),
+        config=config,
+        preprocess=preprocess,
+        classes=config.classes,
+        first_classes=tuple(values["classes"][:FIRST_CLASSES]),
+        temperature=float(values["temperature"]),
+        missing=tuple(key for key in expected if key not in stored.described),
+        left_over=tuple(key for key in stored.described if key not in expected),
+        lineage=values["lineage"],
+    )
+
+
+def _foreign(path: Path, said: str, name: str | None) -> Passport:
+    found = source.find_foreign(path, said)
+    measures = _measures(found.stored, said)
+    names = found.stored.described
+    layout = source.recognise(found)
+    if layout is None:
+        problem = f"no known layout has tensors such as {listed(names)}; {nearest_layout(names)}"
+        return Passport(**measures, layout="unknown", left_over=tuple(names), problem=problem)
+    try:
+        plan = source.plan_for(found, name)
+    except CheckpointError as error:
+        return Passport(**measures, layout=layout.layout, problem=str(error))
+    expected = expected_names(plan.config)
+    wanted = {part for ours in expected if ours not in plan.zeros for part in plan.table.get(ours, ())}
+    left_over = plan.left_over(names)
+    missing = tuple(sorted(part for part in wanted if part not in names))
+    faults = {"missing": missing, "not explained": left_over}
+    problems = [f"{len(keys)} tensors are {fault}: {listed(keys)}" for fault, keys in faults.items() if keys]
+    return Passport(
+        **measures,
+        layout=plan.layout,
+        family="vit",
+        model=catalog_name(plan.config),
+        config=plan.config,
+        preprocess=plan.preprocess,
+        classes=plan.config.classes,
+        first_classes=plan.classes[:FIRST_CLASSES],
+        missing=missing,
+        left_over=left_over,
+        unused=plan.unused,
+        assumed=plan.assumed,
+        problem="; ".join(problems) or None,
+    )
+
+
+def catalog_name(config: ClassifierConfig) -> str | None:
+    """The catalog's name of a model of this size and patch; None where it has none."""
+    for name, known in CATALOG.items():
+        if _size(known) == _size(config):
+            return name
+    return None
+
+
+def nearest_layout(names: Collection[str]) -> str:
+    """Which layout explains most of these tensors, as a sentence."""
+    plain = {key.split(".", 1)[-1] for key in names} | set(names)
+    counts = {}
+    for layout, known in LAYOUT_NAMES.items():
+        theirs = {part for parts in known.table(known.depth(plain)).values() for part in parts}
+        counts[layout] = len(theirs & plain)
+    best = max(counts, key=lambda layout: counts[layout])
+    if not counts[best]:
+        return "no layout explains any of them"
+    return f"the nearest is {best}, which explains {counts[best]} of {len(names)}"
+
+
+def _measures(stored: Stored, said: str) -> dict[str, Any]:
+    kinds = Counter(value.dtype for value in stored.described.values())
+    return {
+        "name": said,
+        "container": stored.container,
+        "tensors": len(stored.described),
+        "parameters": sum(prod(value.shape) for value in stored.described.values()),
+        "dtypes": tuple(kind for kind, _ in kinds.most_common()),
+        "bytes": sum(path.stat().st_size for path in stored.files),
+        "sha256": {path.name: sha256(path) for path in stored.files},
+    }
+
+
+def _size(config: ClassifierConfig) -> tuple[int, ...]:
+    backbone, encoder = config.backbone, config.backbone.encoder
+    return (encoder.width, encoder.mlp_width, backbone.depth, backbone.heads, backbone.patch)

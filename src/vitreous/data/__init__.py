@@ -1,0 +1,1 @@
+"""Pictures and labels: the one decoder, readers of users' layouts, embedded data, preprocessing."""

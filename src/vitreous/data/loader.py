@@ -1,0 +1,227 @@
+"""Batches of pictures: in order for evaluation, in a seeded order for training.
+
+A training batch is a function of (seed, step) alone. ``Order`` says which pictures a step takes; a
+``Part`` is the slice of the global batch that one process forwards at a time. So one process, several
+processes and accumulated small batches see the same pictures, views and mixtures.
+
+Shapes: B pictures; C channels; H x W pixels; K classes.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from signal import SIG_DFL, SIG_IGN, SIGINT, SIGTERM, signal
+from typing import Any, NamedTuple
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from vitreous.data.augment import AugmentConfig, mix
+from vitreous.data.collection import Collection
+from vitreous.data.draws import drawing, seed_of
+from vitreous.data.preprocess import Preprocess
+from vitreous.errors import DataError, PictureError
+
+
+class Labelled(NamedTuple):
+    """images (B, C, H, W), labels (B,) or shares of classes (B, K), indices (B,) into the collection."""
+
+    images: Tensor
+    labels: Tensor
+    indices: Tensor
+
+
+class Trouble(NamedTuple):
+    """A picture that could not be used in training, and why; another took its place."""
+
+    name: str
+    reason: str
+
+
+class TrainingPart(NamedTuple):
+    """What one process forwards at a time; ``rows`` says (start, stop, total) of the global batch."""
+
+    batch: Labelled
+    rows: tuple[int, int, int]
+    troubles: tuple[Trouble, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """Which pictures each step takes: every epoch is a new permutation, its incomplete end dropped."""
+
+    pictures: int
+    batch: int  # pictures of a global batch
+    seed: int
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Whole batches in one epoch, at least one."""
+        return max(1, self.pictures // self.batch)
+
+    def epoch_of(self, step: int) -> int:
+        """The epoch, from 0, that a step belongs to."""
+        return step // self.steps_per_epoch
+
+    def permutation(self, epoch: int) -> list[int]:
+        """The order of all pictures in an epoch."""
+        generator = torch.Generator().manual_seed(seed_of("order", self.seed, epoch))
+        return torch.randperm(self.pictures, generator=generator).tolist()
+
+
+class _Request(NamedTuple):
+    """One picture of one part, as it is sent to a loading process."""
+
+    step: int
+    epoch: int
+    picture: int
+    rows: tuple[int, int, int]
+
+
+class _Plan(Sampler[list[_Request]]):
+    """The parts of one process, step after step, from ``first`` to before ``last``."""
+
+    def __init__(self, order: Order, steps: range, parts: list[tuple[int, int]], neighbours: bool) -> None:
+        self.order = order
+        self.steps = steps
+        self.parts = parts
+        self.neighbours = neighbours
+
+    def __len__(self) -> int:
+        return len(self.steps) * len(self.parts)
+
+    def __iter__(self) -> Iterator[list[_Request]]:
+        size = self.order.batch
+        epoch, permutation = -1, []
+        for step in self.steps:
+            if self.order.epoch_of(step) != epoch:
+                epoch = self.order.epoch_of(step)
+                permutation = self.order.permutation(epoch)
+            offset = step % self.order.steps_per_epoch * size
+            batch = permutation[offset : offset + size]
+            for start, stop in self.parts:
+                places = list(range(start, stop))
+                if self.neighbours:  # the picture ahead, round the end of the global batch
+                    places.insert(0, (start - 1) % size)
+                rows = (start, stop, size)
+                yield [_Request(step, epoch, batch[place], rows) for place in places]
+
+
+class _Views(Dataset[Any]):
+    """Answers requests with random views; runs in the loading processes."""
+
+    def __init__(self, collection: Collection, view: Callable[[Image.Image], Tensor], seed: int) -> None:
+        self.collection = collection
+        self.view = view
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.collection)
+
+    def __getitem__(self, request: _Request) -> tuple[_Request, Tensor, int, int, list[Trouble]]:
+        picture, index, troubles = self._open(request.picture)
+        with drawing("view", self.seed, request.epoch, request.picture):
+            image = self.view(picture)
+        label = self.collection.samples[index].label
+        assert label is not None
+        return request, image, label, index, troubles
+
+    def _open(self, index: int) -> tuple[Image.Image, int, list[Trouble]]:
+        """The picture, or the next good one after it, and what was wrong with those passed over."""
+        troubles: list[Trouble] = []
+        for ahead in range(len(self.collection)):
+            candidate = (index + ahead) % len(self.collection)
+            try:
+                return self.collection.open(candidate), candidate, troubles
+            except PictureError as error:
+                troubles.append(Trouble(error.name, error.reason))
+        raise DataError(f"{self.collection.name}: none of its {len(self.collection)} pictures can be read")
+
+
+class _Collate:
+    """Joins the views of one part, and mixes them where that is asked for."""
+
+    def __init__(self, classes: int, augment: AugmentConfig, seed: int) -> None:
+        self.classes = classes
+        self.augment = augment
+        self.seed = seed
+
+    def __call__(self, views: list[tuple[_Request, Tensor, int, int, list[Trouble]]]) -> TrainingPart:
+        requests, images, labels, indices, troubles = zip(*views, strict=True)
+        pictures, targets = torch.stack(images), torch.tensor(labels)
+        places = torch.tensor(indices)
+        if self.augment.mixes:
+            seed = seed_of("mix", self.seed, requests[0].step)
+            pictures, targets = mix(pictures, targets, self.classes, self.augment, seed)
+            places = places[1:]
+        found = tuple(trouble for some in troubles for trouble in some)
+        return TrainingPart(Labelled(pictures, targets, places), requests[0].rows, found)
+
+
+def training_parts(
+    collection: Collection,
+    view: Callable[[Image.Image], Tensor],
+    augment: AugmentConfig,
+    order: Order,
+    *,
+    steps: range,
+    parts: list[tuple[int, int]],
+    workers: int = 0,
+) -> Iterator[TrainingPart]:
+    """The parts (start, stop) of every global batch that this process forwards, for ``steps``.
+
+    A picture that cannot be read is replaced by the next one in the collection's order, and named in
+    ``troubles``; the batch keeps its size.
+    """
+    loader = DataLoader(
+        _Views(collection, view, order.seed),
+        batch_sampler=_Plan(order, steps, parts, augment.mixes),
+        collate_fn=_Collate(len(collection.classes), augment, order.seed),
+        num_workers=workers,
+        prefetch_factor=4 if workers else None,
+        worker_init_fn=_ignore_interrupts,
+    )
+    return iter(loader)
+
+
+def _ignore_interrupts(worker: int) -> None:
+    """Ctrl-C reaches every process of a terminal; the run decides when it ends, not its loaders."""
+    signal(SIGINT, SIG_IGN)
+    signal(SIGTERM, SIG_DFL)
+
+
+class _InOrder(Dataset[Any]):
+    def __init__(self, collection: Collection, prepare: Preprocess) -> None:
+        self.collection = collection
+        self.prepare = prepare
+
+    def __len__(self) -> int:
+        return len(self.collection)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int, int]:
+        label = self.collection.samples[index].label
+        return self.prepare(self.collection.open(index)).image, -1 if label is None else label, index
+
+
+def _stack(items: list[tuple[Tensor, int, int]]) -> Labelled:
+    images, labels, indices = zip(*items, strict=True)
+    return Labelled(torch.stack(images), torch.tensor(labels), torch.tensor(indices))
+
+
+def batches(
+    collection: Collection, prepare: Preprocess, *, batch_size: int, workers: int = 0
+) -> Iterator[Labelled]:
+    """All pictures in order, each as ``prepare`` makes it. Labels are -1 where there are none.
+
+    Raises:
+        PictureError: the first picture that cannot be read; nothing is skipped.
+    """
+    loader = DataLoader(
+        _InOrder(collection, prepare),
+        batch_size=batch_size,
+        collate_fn=_stack,
+        num_workers=workers,
+        prefetch_factor=4 if workers else None,
+    )
+    return iter(loader)

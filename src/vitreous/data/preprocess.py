@@ -1,0 +1,265 @@
+"""Picture -> tensor, and the one way back: boxes, masks and heat return to source pixels.
+
+Resizing and cropping follow torchvision's and timm's rounding, and squashing follows transformers,
+so that weights trained there see the same pixels here (tests/parity measures it).
+
+Shapes: C channels; H x W source pixels; h x w view pixels.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from math import isfinite
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from vitreous.data.colours import as_rgb
+from vitreous.errors import ConfigError, nearest
+
+INTERPOLATIONS = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+
+# Beyond this many pixels before the crop, only the crop is computed. Such pictures are hundreds of
+# times longer than wide; their values then differ by a few levels from the libraries named above,
+# which would ask for gigabytes.
+_LARGEST_RESIZED = 16_000_000
+
+Boxes = TypeVar("Boxes", NDArray[Any], Tensor)
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a view lies on its source picture. Every field is (vertical, horizontal) in pixels.
+
+    The ``source`` (H, W) was resized to ``resized``, of which the view (h, w) is the part whose
+    first pixel is ``corner``; a negative corner says that the view has a border outside the picture.
+    Coordinates are continuous: pixel i covers [i, i + 1).
+    """
+
+    source: tuple[int, int]
+    resized: tuple[int, int]
+    corner: tuple[int, int]
+    view: tuple[int, int]
+
+    def forth_boxes(self, boxes: Boxes) -> Boxes:
+        """(..., 4) boxes x1 y1 x2 y2 in source pixels -> the same boxes in view pixels, unclipped."""
+        scale, shift = self._scale(), self._shift()
+        return boxes * _like(boxes, scale) - _like(boxes, shift)
+
+    def back_boxes(self, boxes: Boxes) -> Boxes:
+        """(..., 4) boxes x1 y1 x2 y2 in view pixels -> the same boxes in source pixels, unclipped."""
+        scale, shift = self._scale(), self._shift()
+        return (boxes + _like(boxes, shift)) / _like(boxes, scale)
+
+    def back(self, heat: NDArray[Any] | Tensor) -> NDArray[np.float32]:
+        """(rows, cols) heat that covers the whole view -> (H, W) float32 in source pixels.
+
+        Bilinear between the centres of the cells, constant beyond the outermost ones, averaged where
+        the source is coarser than the heat. Zero where the view saw nothing of the source; cells
+        that are not finite count as zero.
+        """
+        values = np.nan_to_num(_array(heat).astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+        down = self._weights(0, values.shape[0])  # (H, rows)
+        across = self._weights(1, values.shape[1])  # (W, cols)
+        return np.asarray((down @ values) @ across.T, dtype=np.float32)
+
+    def back_mask(self, mask: NDArray[Any] | Tensor) -> NDArray[Any]:
+        """(rows, cols) mask that covers the whole view -> (H, W) of the same type, nearest cell.
+
+        Zero (False) where the view saw nothing of the source.
+        """
+        values = _array(mask)
+        down, seen_down = self._cells(0, values.shape[0])
+        across, seen_across = self._cells(1, values.shape[1])
+        rows = np.clip(np.floor(down), 0, values.shape[0] - 1).astype(np.intp)
+        cols = np.clip(np.floor(across), 0, values.shape[1] - 1).astype(np.intp)
+        found = values[rows[:, None], cols[None, :]]  # (H, W)
+        found[~seen_down, :] = 0
+        found[:, ~seen_across] = 0
+        return found
+
+    def _scale(self) -> list[float]:
+        down, across = (new / old for new, old in zip(self.resized, self.source, strict=True))
+        return [across, down, across, down]
+
+    def _shift(self) -> list[float]:
+        top, left = self.corner
+        return [left, top, left, top]
+
+    def _cells(self, axis: int, cells: int) -> tuple[NDArray[np.floating[Any]], NDArray[np.bool_]]:
+        """Where each source pixel's centre falls among the cells of one axis, and if in the view."""
+        centres = np.arange(self.source[axis]) + 0.5
+        viewed = centres * (self.resized[axis] / self.source[axis]) - self.corner[axis]
+        seen = (viewed >= 0) & (viewed < self.view[axis])
+        return viewed * (cells / self.view[axis]), seen
+
+    def _weights(self, axis: int, cells: int) -> NDArray[np.float32]:
+        places, seen = self._cells(axis, cells)
+        step = cells / self.view[axis] * self.resized[axis] / self.source[axis]
+        reach = max(1.0, step)  # a source pixel that spans several cells takes their average
+        centres = np.arange(cells) + 0.5
+        inside = np.clip(places, 0.5, cells - 0.5)  # beyond the outermost centres nothing changes
+        weights = np.maximum(0.0, 1.0 - np.abs(inside[:, None] - centres) / reach)
+        weights /= weights.sum(axis=1, keepdims=True)
+        weights[~seen] = 0.0
+        return weights.astype(np.float32)
+
+
+class View(NamedTuple):
+    """What the model sees, (C, h, w) float32 and normalised, and where it lies on the source."""
+
+    image: Tensor
+    where: Placement
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preprocess:
+    """How a picture becomes a model's input. It travels with the weights.
+
+    size           (height, width) of the view in pixels
+    shorter        the shorter side is resized to this many pixels, the aspect ratio kept, and the
+                   centre of ``size`` cut out, with a black border where that is larger;
+                   None squashes the whole picture to ``size``
+    interpolation  "nearest", "bilinear", "bicubic" or "lanczos", as in PIL (antialiased)
+    mean, std      per channel, of pixels in 0..1; one channel means that pictures turn grey first
+
+    ConfigError where a value is not of these kinds.
+    """
+
+    size: tuple[int, int] = (224, 224)
+    shorter: int | None = 256
+    interpolation: str = "bilinear"
+    mean: tuple[float, ...] = (0.5, 0.5, 0.5)
+    std: tuple[float, ...] = (0.5, 0.5, 0.5)
+
+    def __post_init__(self) -> None:
+        if (
+            not isinstance(self.size, tuple)
+            or len(self.size) != 2
+            or not all(_is_pixels(side) for side in self.size)
+        ):
+            raise ConfigError(f"size is {self.size!r}; wanted (height, width) in pixels")
+        if self.shorter is not None and not _is_pixels(self.shorter):
+            raise ConfigError(f"shorter is {self.shorter!r}; wanted pixels, or None to squash")
+        if self.interpolation not in INTERPOLATIONS:
+            raise ConfigError(
+                f"unknown interpolation {self.interpolation!r};"
+                f" wanted one of {', '.join(INTERPOLATIONS)}"
+                + nearest(str(self.interpolation), INTERPOLATIONS)
+            )
+        if len(self.mean) not in (1, 3) or len(self.mean) != len(self.std):
+            raise ConfigError(
+                f"mean has {len(self.mean)} and std {len(self.std)} values;"
+                " wanted 3 each for colour or 1 each for grey"
+            )
+        if not all(isfinite(value) for value in self.mean):
+            raise ConfigError(f"mean is {self.mean!r}; wanted finite values")
+        if not all(isfinite(value) and value > 0 for value in self.std):
+            raise ConfigError(f"std is {self.std!r}; wanted finite values above zero")
+
+    @property
+    def channels(self) -> int:
+        """3 for colour, 1 for grey."""
+        return len(self.mean)
+
+    def __call__(self, picture: Image.Image) -> View:
+        """PIL picture -> View(image (C, h, w), where). PictureError for colours it cannot convert."""
+        coloured = as_rgb(picture)
+        if self.channels == 1:
+            coloured = coloured.convert("L")
+        cut, where = self._cut(coloured)
+        pixels = np.array(cut, dtype=np.uint8).reshape(*self.size, self.channels)  # (h, w, C)
+        image = torch.from_numpy(pixels).permute(2, 0, 1).contiguous()  # (C, h, w)
+        mean, std = torch.tensor(self.mean), torch.tensor(self.std)
+        # In this order and precision the result has the bits of torchvision's Normalize.
+        scaled = image.to(torch.float32).div_(255)
+        return View(scaled.sub_(mean[:, None, None]).div_(std[:, None, None]), where)
+
+    def restore(self, image: Tensor) -> Image.Image:
+        """(C, h, w) normalised -> the PIL picture of the view, for people to look at."""
+        mean = torch.tensor(self.mean, device=image.device)[:, None, None]
+        std = torch.tensor(self.std, device=image.device)[:, None, None]
+        pixels = (image.detach() * std + mean).mul(255).round().clamp(0, 255).to(torch.uint8)
+        array = pixels.permute(1, 2, 0).cpu().numpy()  # (h, w, C)
+        return Image.fromarray(array if self.channels == 3 else array[:, :, 0])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {name: _plain(value) for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Preprocess":
+        """The inverse of ``to_dict``. ConfigError for a key it does not know, or a wrong value."""
+        known = [field.name for field in fields(cls)]
+        for key in values:
+            if key not in known:
+                raise ConfigError(f"unknown preprocessing key {key!r}{nearest(str(key), known)}")
+        arguments: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
+        }
+        try:
+            return cls(**arguments)
+        except TypeError as error:
+            raise ConfigError(f"wrong preprocessing value ({error})") from error
+
+    def _cut(self, picture: Image.Image) -> tuple[Image.Image, Placement]:
+        source = (picture.height, picture.width)
+        method = INTERPOLATIONS[self.interpolation]
+        if self.shorter is None:
+            resized = picture.resize((self.size[1], self.size[0]), method)
+            return resized, Placement(source, self.size, (0, 0), self.size)
+        sides = _keep_ratio(source, self.shorter)
+        top, left = (_corner(side, wanted) for side, wanted in zip(sides, self.size, strict=True))
+        where = Placement(source, sides, (top, left), self.size)
+        bottom, right = top + self.size[0], left + self.size[1]
+        if sides[0] * sides[1] <= _LARGEST_RESIZED:
+            resized = picture.resize((sides[1], sides[0]), method)
+            return resized.crop((left, top, right, bottom)), where  # PIL fills the border black
+        inner = (max(0, left), max(0, top), min(sides[1], right), min(sides[0], bottom))
+        across, down = source[1] / sides[1], source[0] / sides[0]
+        box = (inner[0] * across, inner[1] * down, inner[2] * across, inner[3] * down)
+        part = picture.resize((inner[2] - inner[0], inner[3] - inner[1]), method, box=box)
+        canvas = Image.new(picture.mode, (self.size[1], self.size[0]))
+        canvas.paste(part, (inner[0] - left, inner[1] - top))
+        return canvas, where
+
+
+def _keep_ratio(source: tuple[int, int], shorter: int) -> tuple[int, int]:
+    # The longer side is rounded down, as torchvision and timm do.
+    height, width = source
+    if width <= height:
+        return int(shorter * height / width), shorter
+    return shorter, int(shorter * width / height)
+
+
+def _corner(side: int, wanted: int) -> int:
+    # torchvision rounds half a pixel to the even neighbour when it cuts, and down when it pads.
+    if wanted > side:
+        return -((wanted - side) // 2)
+    return round((side - wanted) / 2)
+
+
+def _is_pixels(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _array(values: NDArray[Any] | Tensor) -> NDArray[Any]:
+    return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+
+
+def _like(boxes: Boxes, values: list[float]) -> Boxes:
+    if isinstance(boxes, Tensor):
+        return boxes.new_tensor(values)
+    return np.asarray(values)

@@ -1,0 +1,205 @@
+"""Run a predictor over labelled pictures and say how good it is, on which pictures, and why on those."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from os import PathLike, fspath
+from pathlib import PurePath
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vitreous.data.collection import Collection, Sample, Splits
+from vitreous.data.folder import read_data
+from vitreous.errors import ConfigError, DataError, PictureError, nearest
+from vitreous.evaluation.classification import scores, softmax
+
+PARTS = ("auto", "train", "validation", "test", "all")
+MISTAKES = 50  # how many of the surest wrong answers a result names
+
+Progress = Callable[[int, int], None]
+
+
+class Judged(Protocol):
+    """What is evaluated: anything that has logits for pictures and names for their classes."""
+
+    classes: tuple[str, ...]
+    temperature: float
+    lineage: dict[str, Any]
+
+    def logits(
+        self, samples: Iterable[Sample], batch_size: int = 32
+    ) -> Iterator[tuple[Sample, NDArray[np.float32] | PictureError]]:
+        """Samples -> (sample, logits (K,) or the error) in the same order."""
+        ...
+
+
+class Part(NamedTuple):
+    """The pictures to judge, what part of the data they are, and one sentence that says why these."""
+
+    collection: Collection
+    name: str
+    why: str
+
+
+def evaluate(
+    predictor: Judged,
+    data: Collection | Splits | str | PathLike[str],
+    *,
+    split: str = "auto",
+    batch_size: int = 64,
+    allow_unreadable: bool = False,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Every figure of ``classification.scores``, as plain values, and what was judged.
+
+    ``split`` is train, validation, test, all, or auto: the test part of the data, else its validation
+    part; of data that was split by a seed, the held-out test part if the model was trained on the rest,
+    else all of it. The result adds ``data`` (name, part, why, fingerprint), ``unreadable`` files and the
+    ``mistakes`` that the model was surest of. ``progress`` is told (done, total) pictures.
+
+    Raises:
+        DataError: classes that differ from the model's, data without labels, a part that is not there,
+            or files that cannot be read, all of them named (unless ``allow_unreadable``).
+        ConfigError: an unknown split.
+    """
+    if split not in PARTS:
+        raise ConfigError(f"unknown split {split!r}; wanted one of {', '.join(PARTS)}{nearest(split, PARTS)}")
+    lineage = predictor.lineage.get("data", {})
+    part = choose(_splits(data, lineage), lineage, split)
+    collection = align(part.collection, predictor.classes)
+    total = len(collection)
+    labels: list[int] = []
+    rows: list[NDArray[np.float32]] = []
+    judged: list[Sample] = []
+    unreadable: list[PictureError] = []
+    pairs = zip(predictor.logits(collection.samples, batch_size), collection.labels, strict=True)
+    for done, ((sample, row), label) in enumerate(pairs, start=1):
+        if isinstance(row, PictureError):
+            unreadable.append(row)
+        else:
+            judged.append(sample)
+            labels.append(label)
+            rows.append(row)
+        if progress is not None:
+            progress(done, total)
+    if unreadable and not allow_unreadable:
+        listed = "; ".join(map(str, unreadable))
+        raise DataError(
+            f"{len(unreadable)} of {total} pictures cannot be read: {listed}; mend or remove them,"
+            " or allow unreadable ones, which are then counted"
+        )
+    if not judged:
+        raise DataError(f"{collection.name}: none of its {total} pictures can be read")
+    logits, truth = np.stack(rows), np.asarray(labels)
+    fitted = None if predictor.temperature == 1.0 else predictor.temperature
+    result = scores(logits, truth, predictor.classes, temperature=fitted)
+    return result | {
+        "data": {
+            "name": collection.name,
+            "part": part.name,
+            "why": part.why,
+            "fingerprint": part.collection.fingerprint(),
+        },
+        "unreadable": [{"name": error.name, "reason": error.reason} for error in unreadable],
+        "mistakes": _mistakes(judged, logits, truth, predictor),
+    }
+
+
+def trained_on(splits: Splits, source: str, seed: int) -> dict[str, Any]:
+    """What a model's lineage keeps of its data, for ``choose`` to find the held-out pictures again."""
+    if splits.train is None:
+        raise DataError(f"{source}: no pictures to train on")
+    return {
+        "source": PurePath(source).name,  # the last part: the rest would tell of somebody's disk
+        "fingerprint": splits.train.fingerprint(),
+        "seed": seed,
+        "how": splits.how,
+    }
+
+
+def choose(splits: Splits, lineage: Mapping[str, Any], split: str = "auto") -> Part:
+    """Which pictures are to be judged; ``lineage`` is what ``trained_on`` gave when the model was made."""
+    parts = {"train": splits.train, "validation": splits.validation, "test": splits.test}
+    if split == "all":
+        return Part(_joined(splits), "all", "asked for")
+    if split != "auto":
+        wanted = parts[split]
+        if wanted is None:
+            there = ", ".join(name for name, part in parts.items() if part is not None)
+            raise DataError(f"the data has no {split} part; it has {there or 'no part'}")
+        return Part(wanted, split, "asked for")
+    if not splits.seeded:
+        for name in ("test", "validation", "train"):
+            if (part := parts[name]) is not None:
+                return Part(part, name, f"the data comes with a {name} part")
+    elif splits.train is not None and splits.train.fingerprint() == lineage.get("fingerprint"):
+        for name in ("test", "validation"):
+            if (part := parts[name]) is not None:
+                return Part(part, name, "the model was trained on the rest of these pictures")
+    whole = _joined(splits)
+    if PurePath(whole.name).name == lineage.get("source"):
+        why = (
+            "data of this name trained the model, but its pictures have changed since: held-out and"
+            " training pictures cannot be told apart, so the figures may flatter"
+        )
+        return Part(whole, "all", why)
+    return Part(whole, "all", "the model was not trained on any of these pictures")
+
+
+def align(collection: Collection, classes: Sequence[str]) -> Collection:
+    """The collection with its labels as indices into ``classes``. DataError if the names differ."""
+    if not collection.classes:
+        raise DataError(f"{collection.name}: only pictures without labels, nothing to judge answers by")
+    if set(collection.classes) != set(classes):
+        raise DataError(
+            f"the classes differ: the model knows {_listed(classes)}, {collection.name} has"
+            f" {_listed(collection.classes)}; give data with the model's classes"
+        )
+    if collection.classes == tuple(classes):
+        return collection
+    place = {name: index for index, name in enumerate(classes)}
+    samples = tuple(
+        Sample(sample.name, sample.source, place[collection.classes[label]])
+        for sample, label in zip(collection.samples, collection.labels, strict=True)
+    )
+    return Collection(collection.name, tuple(classes), samples)
+
+
+def _splits(data: Collection | Splits | str | PathLike[str], lineage: Mapping[str, Any]) -> Splits:
+    if isinstance(data, Splits):
+        return data
+    if isinstance(data, Collection):
+        return Splits(None, None, data, "one collection")
+    return read_data(fspath(data), seed=int(lineage.get("seed", 0)))
+
+
+def _joined(splits: Splits) -> Collection:
+    parts = [part for part in (splits.train, splits.validation, splits.test) if part is not None]
+    if not parts:
+        raise DataError("the data has no pictures")
+    samples = tuple(sample for part in parts for sample in part.samples)
+    return Collection(parts[0].name, parts[0].classes, samples)
+
+
+def _listed(classes: Sequence[str], most: int = 12) -> str:
+    names = ", ".join(classes[:most]) + (", ..." if len(classes) > most else "")
+    return f"{len(classes)} ({names})"
+
+
+def _mistakes(
+    samples: Sequence[Sample], logits: NDArray[np.float32], truth: NDArray[np.int64], predictor: Judged
+) -> list[dict[str, Any]]:
+    scaled = np.asarray(logits, dtype=np.float64) / predictor.temperature
+    probabilities = softmax(scaled)
+    guess, sure = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    wrong = np.flatnonzero(guess != truth)
+    worst = wrong[np.argsort(-sure[wrong], kind="stable")][:MISTAKES]
+    return [
+        {
+            "name": samples[index].name,
+            "truth": predictor.classes[truth[index]],
+            "answer": predictor.classes[guess[index]],
+            "score": float(sure[index]),
+        }
+        for index in worst
+    ]

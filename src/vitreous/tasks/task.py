@@ -1,0 +1,32 @@
+"""The whole contract between the training loop and what is learnt."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol
+
+from torch import Tensor, nn
+
+
+class Loss(NamedTuple):
+    """What is minimised: ``total`` (), the mean over the pictures of the batch, and its named parts."""
+
+    total: Tensor
+    parts: dict[str, Tensor]
+
+
+class Task(Protocol):
+    """The loop knows no more of a task than this."""
+
+    better: str  # the measure by which the best weights are chosen; more is better
+
+    def loss(self, model: nn.Module, batch: Any) -> Loss:
+        """A training batch -> the loss, with gradients."""
+        ...
+
+    def tally(self, model: nn.Module, batch: Any) -> dict[str, float]:
+        """A held-out batch -> sums over its pictures, ``pictures`` among them. Sums of several batches
+        and processes are added before ``measures`` sees them."""
+        ...
+
+    def measures(self, sums: Mapping[str, float]) -> dict[str, float]:
+        """The sums over all held-out pictures -> measures by name, ``better`` among them."""
+        ...

@@ -1,0 +1,1 @@
+"""Floor 7: a configuration in, a trained and judged model out. ``fit`` is the only loop."""

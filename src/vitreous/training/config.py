@@ -1,0 +1,143 @@
+"""Everything that decides the outcome of a run, as plain values. No torch here: a wrong value is
+answered at once. The configuration is saved beside the run and read back by ``--resume``."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import yaml
+
+from vitreous.config import from_plain, to_plain
+from vitreous.data.augment import AugmentConfig
+from vitreous.errors import ConfigError, nearest
+from vitreous.models import catalog
+from vitreous.models.config import ClassifierConfig
+
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelChoice:
+    """Which model: a catalog name with options, or a ``source`` whose weights are gone on with."""
+
+    name: str = "vit_ti_16"
+    source: str | None = None
+    image_size: int | tuple[int, int] | None = None  # pixels, (height, width); None: the native one
+    channels: int = 3
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def configure(self, classes: int) -> ClassifierConfig:
+        """The configuration of a new model for so many classes."""
+        return catalog.configure(
+            self.name,
+            classes=classes,
+            image_size=self.image_size,
+            channels=self.channels,
+            options=self.options,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerConfig:
+    """AdamW (arXiv:1711.05101): linear warm-up, then half a cosine. Norms, biases, positions and
+    prefix tokens are never decayed."""
+
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.05
+    betas: tuple[float, float] = (0.9, 0.999)
+    warmup: float = 0.1  # share of all steps
+    final: float = 0.01  # share of the learning rate that is left at the end
+    clip: float = 1.0  # largest norm of the gradient
+
+    def __post_init__(self) -> None:
+        if self.learning_rate <= 0:
+            raise ConfigError(f"optimizer.learning_rate must be above 0, got {self.learning_rate}")
+        if not 0 <= self.warmup < 1:
+            raise ConfigError(f"optimizer.warmup is a share from 0 to below 1, got {self.warmup}")
+        if self.clip <= 0:
+            raise ConfigError(f"optimizer.clip must be above 0, got {self.clip}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """One run. Two runs of the same configuration on the same machine end with the same bits."""
+
+    data: str
+    output: str
+    model: ModelChoice = field(default_factory=ModelChoice)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    smoothing: float = 0.1  # of the labels
+    epochs: int = 100
+    batch_size: int = 64  # pictures of a global batch, over all processes
+    micro_batch: int | None = None  # most pictures that one process forwards at a time
+    average: float = 0.999  # decay of the averaged (EMA) weights; 0: none
+    patience: int | None = None  # evaluations without a better measure before the run stops
+    evaluate_every: int = 1  # epochs
+    seed: int = 0
+    mean: tuple[float, ...] | None = None  # of pixels in 0..1; None: measured on the training part
+    std: tuple[float, ...] | None = None
+    workers: int = 2  # loading processes
+    device: str = "auto"
+    precision: Precision = "auto"
+    save_seconds: float = 60.0  # at most so much work is lost when a machine fails
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "evaluate_every"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be 1 or more, got {getattr(self, name)}")
+        if self.micro_batch is not None and self.micro_batch < 1:
+            raise ConfigError(f"micro_batch must be 1 or more, got {self.micro_batch}")
+        if self.patience is not None and self.patience < 1:
+            raise ConfigError(f"patience must be 1 or more, got {self.patience}")
+        if not 0 <= self.average < 1:
+            raise ConfigError(f"average is a decay from 0 to below 1, got {self.average}")
+        if not 0 <= self.smoothing < 1:
+            raise ConfigError(f"smoothing is a share from 0 to below 1, got {self.smoothing}")
+        if (self.mean is None) != (self.std is None):
+            raise ConfigError("mean and std go together: give both, or neither to have them measured")
+        if self.model.source is None:
+            self.model.configure(classes=2)  # an unknown name or option is answered here
+
+
+def with_settings(config: TrainConfig, settings: Iterable[str]) -> TrainConfig:
+    """A configuration with ``a.b=c`` settings applied; values are read as YAML.
+
+    Raises:
+        ConfigError: no ``=``, an unknown key (with the nearest), or a value of another type.
+    """
+    values = to_plain(config)
+    for setting in settings:
+        path, equals, text = setting.partition("=")
+        if not equals:
+            raise ConfigError(f"--set wants key=value, got {setting!r}")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"--set {path}: {text!r} is not a YAML value") from error
+        place, keys = values, path.strip().split(".")
+        free = False  # below model.options any key may stand: the family says which it knows
+        for depth, key in enumerate(keys):
+            if key not in place and not free:
+                where = ".".join(keys[: depth + 1])
+                raise ConfigError(f"--set: unknown key {where!r}{nearest(key, place)}")
+            free = free or keys[: depth + 1] == ["model", "options"]
+            if depth < len(keys) - 1:
+                if not isinstance(place[key], dict):
+                    raise ConfigError(f"--set: {'.'.join(keys[: depth + 1])!r} has no keys below it")
+                place = place[key]
+        # YAML 1.1 reads 1e-3, without a point, as text.
+        place[keys[-1]] = _number(value) if isinstance(value, str) else value
+    return from_plain(TrainConfig, values)
+
+
+def with_model(config: TrainConfig, name: str) -> TrainConfig:
+    """The configuration for another catalog name; the options of the old one stay."""
+    return replace(config, model=replace(config.model, name=name))
+
+
+def _number(text: str) -> Any:
+    try:
+        return float(text)
+    except ValueError:
+        return text

@@ -1,0 +1,412 @@
+"""The only training loop. What is learnt comes from the task, what is seen from the loader."""
+
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from copy import deepcopy
+from pathlib import Path
+from time import monotonic
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vitreous.checkpoints.file import Checkpoint, save
+from vitreous.data.augment import TrainingView
+from vitreous.data.draws import seed_torch
+from vitreous.data.loader import Labelled, Order, TrainingPart, batches, training_parts
+from vitreous.errors import Interrupted, PictureError, TrainingError
+from vitreous.evaluation.classification import fit_temperature
+from vitreous.layers.mlp import DropPath
+from vitreous.models.classifier import Classifier
+from vitreous.predictor import Predictor, pick_device
+from vitreous.tasks.classification import Classification
+from vitreous.tasks.task import Task
+from vitreous.training import distributed
+from vitreous.training.config import TrainConfig
+from vitreous.training.distributed import World
+from vitreous.training.optimizer import Average, build_optimizer, learning_rate
+from vitreous.training.output import RunFiles
+from vitreous.training.setup import Setup, set_up
+from vitreous.training.signals import Signals
+from vitreous.training.state import Counters, Learner, load_state, save_state
+
+SKIPPED_IN_ROW = 10
+TROUBLED_SHARE = 0.01
+
+
+class Moment(NamedTuple):
+    """What a watcher hears: ``kind`` is note, step, measured or troubled."""
+
+    kind: str
+    step: int
+    steps: int
+    seconds_left: float | None
+    values: dict[str, Any]
+
+
+Watcher = Callable[[Moment], None]
+
+
+class Run(NamedTuple):
+    """A finished run: its directory, and the measures of its best weights on the validation part."""
+
+    path: Path
+    measures: dict[str, float]
+    steps: int
+    epochs: int
+    seconds: float
+
+
+def fit(
+    config: TrainConfig,
+    *,
+    resume: bool = False,
+    model: nn.Module | None = None,
+    watch: Watcher | None = None,
+) -> Run:
+    """Train as the configuration says, and leave the run in ``config.output``.
+
+    ``model`` takes the place of the configured one: a rival, trained by the same loop on the same
+    views. It must return logits as a classifier does. ``resume`` goes on with an interrupted run, to
+    the same bits as if it had never stopped. Under torchrun every process calls this alike.
+
+    Raises:
+        InputError: data, model or output directory cannot be used; said before any long work.
+        Interrupted: a signal came; the state is saved.
+        TrainingError: ten steps in a row without a finite gradient, or more than 1% bad pictures.
+    """
+    world = distributed.join(pick_device(config.device))
+    try:
+        files = RunFiles(Path(config.output), config, world)
+        files.claim(resume)
+        setup = set_up(config)
+        if model is not None:
+            setup = setup._replace(model=model)  # type: ignore[arg-type]
+        with Signals() as signals:
+            return Loop(config, setup, world, files, signals, watch or (lambda moment: None)).run()
+    finally:
+        distributed.leave(world)
+
+
+class Loop:
+    """One run from its first step, or the one it was interrupted at, to its end."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        setup: Setup,
+        world: World,
+        files: RunFiles,
+        signals: Signals,
+        watch: Watcher,
+    ) -> None:
+        self.config, self.setup, self.world = config, setup, world
+        self.files, self.signals = files, signals
+        self.watch: Watcher = watch if world.writes else (lambda moment: None)
+        self.task: Task = Classification(config.smoothing)
+        pictures = len(setup.train)
+        batch = min(config.batch_size, pictures // world.size * world.size)
+        self.order = Order(pictures=pictures, batch=batch, seed=config.seed)
+        self.steps = config.epochs * self.order.steps_per_epoch
+        self.parts = distributed.parts_of(batch, config.micro_batch, world)
+        model = setup.model.to(world.device)
+        self.learner = Learner(
+            model=model,
+            optimizer=build_optimizer(model, config.optimizer),
+            average=Average(model, config.average) if config.average else None,
+            best={},
+            counters=Counters(threads=torch.get_num_threads()),
+        )
+        self.judged = deepcopy(model) if config.average else model
+        self.drop_paths = [module for module in model.modules() if isinstance(module, DropPath)]
+        self.clock = Clock()
+
+    def run(self) -> Run:
+        """Train, judge, save; see ``fit``."""
+        self._begin()
+        counters = self.learner.counters
+        model = distributed.shared(self.learner.model, self.world)
+        stream = self._stream()
+        while counters.step < self.steps and not counters.finished:
+            loss = self._step(model, stream)
+            self._finish_step(loss)
+        counters.finished = True
+        self._save()
+        return self._end()
+
+    def _begin(self) -> None:
+        for note in self.setup.notes:
+            self._say("note", text=note)
+        if load_state(self.files.path, self.learner):
+            counters = self.learner.counters
+            self._say("note", text=f"going on at step {counters.step} of {self.steps}")
+            if counters.threads != torch.get_num_threads():
+                self._say(
+                    "note",
+                    text=f"begun with {counters.threads} threads, now {torch.get_num_threads()}:"
+                    " the last bits may differ from an uninterrupted run",
+                )
+        self.files.open_metrics(self.learner.counters.metrics_bytes)
+        self.clock.start(self.learner.counters.step)
+
+    def _stream(self) -> Iterator[TrainingPart]:
+        return training_parts(
+            self.setup.train,
+            TrainingView(self.config.augment, self.setup.preprocess),
+            self.config.augment,
+            self.order,
+            steps=range(self.learner.counters.step, self.steps),
+            parts=self.parts,
+            workers=self.config.workers,
+        )
+
+    def _step(self, model: nn.Module, stream: Iterator[TrainingPart]) -> float:
+        """One update from one global batch; returns the mean loss of this process's parts."""
+        config, counters, optimizer = self.config, self.learner.counters, self.learner.optimizer
+        rate = learning_rate(counters.step, self.steps, config.optimizer)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        model.train()
+        loss = torch.zeros((), device=self.world.device)
+        for number in range(len(self.parts)):
+            part = next(stream)
+            self._note_troubles(part)
+            for drop_path in self.drop_paths:
+                drop_path.rows = part.rows
+            # Seeded for each part alike: the draw is made for the global batch and cut to its rows.
+            seed_torch(self.world.device, "step", config.seed, counters.step)
+            last = number == len(self.parts) - 1
+            with self._unsynchronised(model, last), self._autocast():
+                total = self.task.loss(model, _moved(part.batch, self.world.device)).total
+                torch.autograd.backward(total / len(self.parts))
+            loss += total.detach() / len(self.parts)
+        norm = nn.utils.clip_grad_norm_(self.learner.model.parameters(), config.optimizer.clip)
+        if torch.isfinite(norm):
+            optimizer.step()
+            counters.skipped_in_row = 0
+            if self.learner.average is not None:
+                self.learner.average.update(self.learner.model)
+        else:
+            counters.skipped += 1
+            counters.skipped_in_row += 1
+        optimizer.zero_grad(set_to_none=True)
+        return float(loss)
+
+    def _finish_step(self, loss: float) -> None:
+        counters = self.learner.counters
+        loss, signal = self.signals.share(loss, self.world)
+        if counters.skipped_in_row == 0:
+            counters.loss_sum += loss
+        counters.step += 1
+        self.clock.tick(counters.step)
+        left = self.clock.left(self.steps - counters.step)
+        self.watch(Moment("step", counters.step, self.steps, left, {"loss": loss}))
+        if counters.skipped_in_row >= SKIPPED_IN_ROW:
+            raise TrainingError(
+                f"no finite gradient in {SKIPPED_IN_ROW} steps in a row, up to step {counters.step};"
+                f" the last good checkpoint is {self.files.last_good()};"
+                " try a smaller optimizer.learning_rate"
+            )
+        if counters.step % self.order.steps_per_epoch == 0:
+            self._finish_epoch()
+        if signal:
+            self._save()
+            raise Interrupted(
+                f"stopped after step {counters.step} of {self.steps}, state saved;"
+                f" go on with: vitreous train --resume --output {self.config.output}",
+                exit_code=signal,
+            )
+        # Only the writer reads the clock, so that the processes need not agree on the time.
+        if self.world.writes and self.clock.since_save() > self.config.save_seconds:
+            self._save()
+
+    def _finish_epoch(self) -> None:
+        counters = self.learner.counters
+        epoch = counters.step // self.order.steps_per_epoch
+        row: dict[str, Any] = {
+            "epoch": epoch,
+            "step": counters.step,
+            "loss": counters.loss_sum / self.order.steps_per_epoch,
+            "learning_rate": learning_rate(counters.step - 1, self.steps, self.config.optimizer),
+            "skipped_steps": counters.skipped,
+        }
+        counters.loss_sum = 0.0
+        self._check_troubles()
+        if self.setup.validation is not None and (
+            epoch % self.config.evaluate_every == 0 or counters.step == self.steps
+        ):
+            row |= self._judge()
+        if self.world.writes:
+            counters.metrics_bytes = self.files.log(row, self.clock.speed(self.order.batch))
+        self.watch(Moment("measured", counters.step, self.steps, None, row))
+
+    def _judge(self) -> dict[str, float]:
+        """The measures of the averaged weights on the validation part; the best are kept."""
+        counters, average = self.learner.counters, self.learner.average
+        if average is not None:
+            self.judged.load_state_dict(average.weights)
+        measures = self._measure(self.judged)
+        value = measures[self.task.better]
+        if counters.best is None or value > counters.best:
+            counters.best, counters.best_step, counters.stale = value, counters.step, 0
+            self.learner.best = _copied(self.judged)
+        else:
+            counters.stale += 1
+            if self.config.patience is not None and counters.stale >= self.config.patience:
+                counters.finished = True
+                self._say("note", text=f"no better for {counters.stale} evaluations: stopped early")
+        return measures
+
+    def _measure(self, model: nn.Module) -> dict[str, float]:
+        assert self.setup.validation is not None
+        model.eval()
+        sums: dict[str, float] = {}
+        stream = batches(self.setup.validation, self.setup.preprocess, batch_size=self._judged_at_once())
+        for number, batch in enumerate(stream):
+            if number % self.world.size != self.world.rank:
+                continue
+            with self._autocast():
+                for name, value in self.task.tally(model, _moved(batch, self.world.device)).items():
+                    sums[name] = sums.get(name, 0.0) + value
+        return self.task.measures(distributed.total(sums, self.world))
+
+    def _judged_at_once(self) -> int:
+        return min(256, max(1, -(-len(self.setup.validation or ()) // self.world.size)))
+
+    def _note_troubles(self, part: TrainingPart) -> None:
+        for name, reason in part.troubles:
+            if name not in self.learner.counters.troubles:
+                self.learner.counters.troubles[name] = reason
+                self._say("troubled", name=name, reason=reason)
+
+    def _check_troubles(self) -> None:
+        troubles: dict[str, str] = {}
+        for found in distributed.gather(self.learner.counters.troubles, self.world):
+            troubles |= found
+        self.learner.counters.troubles = dict(sorted(troubles.items()))
+        if len(troubles) > TROUBLED_SHARE * len(self.setup.train):
+            listed = "; ".join(f"{name}: {reason}" for name, reason in sorted(troubles.items()))
+            raise TrainingError(
+                f"{len(troubles)} of {len(self.setup.train)} pictures cannot be used, more than"
+                f" {TROUBLED_SHARE:.0%}: {listed}"
+            )
+
+    def _save(self) -> None:
+        if self.world.writes:
+            save_state(self.files.path, self.learner)
+            self.clock.saved()
+
+    def _end(self) -> Run:
+        counters = self.learner.counters
+        measures: dict[str, float] = {}
+        last = self.learner.average.weights if self.learner.average else _copied(self.learner.model)
+        best = self.learner.best or last
+        if self.setup.validation is not None:
+            self.judged.load_state_dict(best)
+            measures = self._measure(self.judged)
+        if self.world.writes and isinstance(self.learner.model, Classifier):
+            for name, weights in (("last", last), ("best", best)):
+                self.judged.load_state_dict(weights)
+                self._keep(name, measures if name == "best" else {})
+        return Run(
+            path=self.files.path,
+            measures=measures,
+            steps=counters.step,
+            epochs=counters.step // self.order.steps_per_epoch,
+            seconds=self.clock.seconds(),
+        )
+
+    def _keep(self, name: str, measures: dict[str, float]) -> None:
+        """Write the judged weights as a model directory, with the temperature that calibrates them."""
+        setup, counters = self.setup, self.learner.counters
+        model = deepcopy(self.judged).cpu().eval()
+        assert isinstance(model, Classifier)
+        temperature = 1.0
+        if setup.validation is not None:
+            predictor = Predictor(
+                self.judged, setup.preprocess, setup.train.classes, device=self.world.device
+            )
+            rows = predictor.logits(setup.validation.samples, self._judged_at_once())
+            logits = np.stack([row for _, row in rows if not isinstance(row, PictureError)])
+            temperature = fit_temperature(logits, setup.validation.labels)
+        lineage: dict[str, Any] = dict(setup.lineage)
+        lineage["training"] = {
+            "step": counters.best_step if name == "best" else counters.step,
+            "seed": self.config.seed,
+            "validation": measures,
+            "unusable_pictures": counters.troubles,
+            "torch": torch.__version__,
+        }
+        checkpoint = Checkpoint(model, setup.preprocess, setup.train.classes, temperature, lineage)
+        save(self.files.path / name, checkpoint)
+
+    def _autocast(self) -> Any:
+        device = self.world.device.type
+        half = self.config.precision == "bfloat16" or (
+            # On a CPU bfloat16 is mostly emulated, several times slower than float32.
+            self.config.precision == "auto" and device == "cuda" and torch.cuda.is_bf16_supported()
+        )
+        return torch.autocast(device, torch.bfloat16) if half else nullcontext()
+
+    def _unsynchronised(self, model: nn.Module, last: bool) -> Any:
+        """Gradients travel between processes only once for each global batch."""
+        return nullcontext() if last or self.world.size == 1 else model.no_sync()  # type: ignore[operator]
+
+    def _say(self, kind: str, **values: Any) -> None:
+        self.watch(Moment(kind, self.learner.counters.step, self.steps, None, values))
+
+
+class Clock:
+    """Wall-clock time of a run; it decides when to save, and nothing of the outcome."""
+
+    def __init__(self) -> None:
+        self.begun = self.save_time = monotonic()
+        self.first_step = self.step = 0
+        self.first_tick: float | None = None
+
+    def start(self, step: int) -> None:
+        """Training begins now, at ``step``."""
+        self.begun = self.save_time = monotonic()
+        self.first_step = self.step = step
+
+    def tick(self, step: int) -> None:
+        """A step is done. The first one warms up and is not counted in the speed."""
+        self.step = step
+        if self.first_tick is None:
+            self.first_tick, self.first_step = monotonic(), step
+
+    def seconds(self) -> float:
+        """Since the start."""
+        return monotonic() - self.begun
+
+    def _pace(self) -> float | None:
+        if self.first_tick is None or self.step <= self.first_step:
+            return None
+        return (monotonic() - self.first_tick) / (self.step - self.first_step)
+
+    def left(self, steps: int) -> float | None:
+        """Seconds that so many more steps will take, if they can be told yet."""
+        pace = self._pace()
+        return None if pace is None else pace * steps
+
+    def speed(self, batch: int) -> float | None:
+        """Training pictures a second, judging and saving included."""
+        pace = self._pace()
+        return None if pace is None else batch / pace
+
+    def saved(self) -> None:
+        """A save is done."""
+        self.save_time = monotonic()
+
+    def since_save(self) -> float:
+        """Seconds since the last save."""
+        return monotonic() - self.save_time
+
+
+def _moved(batch: Labelled, device: torch.device) -> Labelled:
+    return Labelled(*(part.to(device, non_blocking=True) for part in batch))
+
+
+def _copied(model: nn.Module) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in model.state_dict().items()}

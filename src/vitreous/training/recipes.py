@@ -1,0 +1,81 @@
+"""Runs as functions: each returns a configuration, and says what to expect of it."""
+
+from collections.abc import Callable, Mapping
+
+from vitreous.data.augment import AugmentConfig
+from vitreous.errors import ConfigError, nearest
+from vitreous.training.config import ModelChoice, OptimizerConfig, TrainConfig
+
+
+def digits(data: str, output: str) -> TrainConfig:
+    """A small ViT on the embedded 8 x 8 handwritten digits, from scratch."""
+    return TrainConfig(
+        data=data,
+        output=output,
+        model=ModelChoice(
+            name="vit_tiny",
+            image_size=8,
+            channels=1,
+            options={"patch": 2, "width": 64, "depth": 4, "heads": 4},
+        ),
+        # No flips and no crops: a mirrored 2 is no 2, and at 8 pixels nothing can be cut off.
+        augment=AugmentConfig(crop=None, flip=0.0, rand_augment=None, rotate=10.0, shift=0.1, zoom=0.1),
+        optimizer=OptimizerConfig(learning_rate=2e-3, weight_decay=0.05),
+        epochs=60,
+        batch_size=128,
+        average=0.99,
+        evaluate_every=5,
+        workers=1,
+    )
+
+
+def scratch(data: str, output: str) -> TrainConfig:
+    """A ViT on a folder of photographs, from random weights.
+
+    It needs some hundred pictures a class to be worth its time; with fewer, start from weights that
+    have seen many (recipe ``tune``).
+    """
+    return TrainConfig(
+        data=data,
+        output=output,
+        model=ModelChoice(name="vit_ti_16", options={"drop_path": 0.05}),
+        augment=AugmentConfig(mixup=0.2, cutmix=1.0, erase=0.1),
+        optimizer=OptimizerConfig(learning_rate=1e-3, weight_decay=0.05),
+        epochs=100,
+        patience=30,
+    )
+
+
+def tune(data: str, output: str) -> TrainConfig:
+    """Go on with weights that have learnt elsewhere (``--from SOURCE``): a new head, all layers, a
+    small learning rate. Give ``model.source``."""
+    return TrainConfig(
+        data=data,
+        output=output,
+        optimizer=OptimizerConfig(learning_rate=5e-5, weight_decay=0.05),
+        epochs=15,
+        average=0.99,
+        patience=5,
+    )
+
+
+RECIPES: Mapping[str, Callable[[str, str], TrainConfig]] = {
+    "digits": digits,
+    "scratch": scratch,
+    "tune": tune,
+}
+
+
+def recipe(name: str) -> Callable[[str, str], TrainConfig]:
+    """A recipe by name. ConfigError, with the nearest names, where there is none."""
+    if name not in RECIPES:
+        known = ", ".join(RECIPES)
+        raise ConfigError(f"unknown recipe {name!r}; wanted one of {known}{nearest(name, RECIPES)}")
+    return RECIPES[name]
+
+
+def default_recipe(data: str, source: str | None) -> str:
+    """The recipe for a run that named none."""
+    if source is not None:
+        return "tune"
+    return "digits" if data == "digits" else "scratch"

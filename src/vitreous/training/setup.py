@@ -1,0 +1,110 @@
+"""From a configuration to what the loop needs: data, model, preprocessing, and what was decided."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from vitreous.checkpoints.file import Checkpoint
+from vitreous.checkpoints.source import read_any
+from vitreous.checkpoints.adapt import adapt
+from vitreous.data.collection import Collection
+from vitreous.data.draws import seed_of, seed_torch
+from vitreous.data.folder import check_trainable, read_data
+from vitreous.data.preprocess import Preprocess
+from vitreous.errors import DataError, PictureError
+from vitreous.evaluation.evaluate import trained_on
+from vitreous.models import catalog
+from vitreous.models.classifier import Classifier
+from vitreous.training.config import TrainConfig
+
+MEASURED = 512  # pictures from which mean and standard deviation are taken
+
+
+class Setup(NamedTuple):
+    """What a run starts from. ``notes`` are sentences that a person should hear."""
+
+    train: Collection
+    validation: Collection | None
+    model: Classifier
+    preprocess: Preprocess
+    lineage: dict[str, object]
+    notes: tuple[str, ...]
+
+
+def set_up(config: TrainConfig) -> Setup:
+    """Read the data, and build the model or go on with one.
+
+    Raises:
+        DataError, ConfigError, CheckpointError: before any long work, in one line.
+    """
+    splits = read_data(config.data, seed=config.seed)
+    check_trainable(splits)
+    train = splits.train
+    if train is None:
+        raise DataError(f"{config.data}: no pictures to train on")
+    lineage: dict[str, object] = {"data": trained_on(splits, config.data, config.seed)}
+    seed_torch(torch.device("cpu"), "weights", config.seed)
+    if config.model.source is not None:
+        parent, notes = _go_on(config, train)
+        lineage["from"] = {"source": config.model.source, "lineage": parent.lineage}
+        model, preprocess = parent.model, parent.preprocess
+    else:
+        notes = ()
+        model = catalog.build(config.model.configure(len(train.classes)))
+        preprocess = _preprocess(config, model, train)
+    return Setup(train, splits.validation, model, preprocess, lineage, (splits.how, *notes))
+
+
+def _go_on(config: TrainConfig, train: Collection) -> tuple[Checkpoint, tuple[str, ...]]:
+    assert config.model.source is not None
+    size = config.model.image_size
+    image_size = (size, size) if isinstance(size, int) else size
+    checkpoint = read_any(Path(config.model.source))
+    return adapt(checkpoint, classes=train.classes, image_size=image_size)
+
+
+def _preprocess(config: TrainConfig, model: Classifier, train: Collection) -> Preprocess:
+    """Squash small pictures to the model's size; cut the centre of larger ones. Standardised with the
+    mean and deviation of the training part: a ViT learns little from pictures that are not."""
+    height, width = model.config.backbone.image_size
+    channels = model.config.backbone.channels
+    neutral = ((0.5,) * channels, (0.5,) * channels)
+    mean, std = (config.mean, config.std) if config.mean and config.std else neutral
+    preprocess = Preprocess(
+        size=(height, width),
+        shorter=None if max(height, width) <= 64 else round(min(height, width) / 0.875),
+        interpolation="bicubic",
+        mean=mean,
+        std=std,
+    )
+    if config.mean is not None:
+        return preprocess
+    mean, std = measure(train, preprocess, config.seed)
+    return replace(preprocess, mean=mean, std=std)
+
+
+def measure(
+    collection: Collection, preprocess: Preprocess, seed: int
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel, of pixels in 0..1, over a seeded choice of pictures.
+
+    Pictures that cannot be read are passed over here; training names them.
+    """
+    plain = replace(preprocess, mean=(0.0,) * preprocess.channels, std=(1.0,) * preprocess.channels)
+    generator = torch.Generator().manual_seed(seed_of("measure", seed))
+    chosen = torch.randperm(len(collection), generator=generator)[:MEASURED].tolist()
+    pixels: list[Tensor] = []
+    for index in sorted(chosen):
+        try:
+            pixels.append(plain(collection.open(index)).image.double().flatten(1))  # (C, h * w)
+        except PictureError:
+            continue
+    if not pixels:
+        raise DataError(f"{collection.name}: none of {len(chosen)} pictures can be read")
+    flat = torch.cat(pixels, dim=1)
+    mean = tuple(round(value, 4) for value in flat.mean(1).tolist())
+    std = tuple(max(round(value, 4), 1e-3) for value in flat.std(1).tolist())
+    return mean, std

@@ -1,0 +1,137 @@
+"""What a run must remember to go on with the same bits, saved so that a kill loses nothing.
+
+``RUN/state/step-00000120`` holds the weights, their average, the best weights so far, the optimizer's
+moments and every counter, with a manifest. The two newest good ones are kept. No random state is
+needed: every draw is a function of (seed, step) or (seed, epoch, sample).
+"""
+
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.optim import AdamW
+
+from vitreous.checkpoints.file import verify_directory, write_directory
+from vitreous.config import from_plain
+from vitreous.errors import CheckpointError
+from vitreous.training.optimizer import Average
+
+KEPT = 2
+TENSORS, COUNTERS = "tensors.safetensors", "counters.json"
+
+
+@dataclass(kw_only=True)
+class Counters:
+    """The plain values of a run in progress."""
+
+    step: int = 0  # steps done
+    loss_sum: float = 0.0  # of the epoch in progress, over its steps
+    skipped: int = 0  # steps without a finite gradient
+    skipped_in_row: int = 0
+    best: float | None = None
+    best_step: int = 0
+    stale: int = 0  # evaluations since the best
+    finished: bool = False
+    metrics_bytes: int = 0  # how much of metrics.jsonl belongs to the steps done
+    troubles: dict[str, str] = field(default_factory=dict)  # pictures that could not be read, and why
+    threads: int = 0
+
+
+@dataclass
+class Learner:
+    """What a step changes."""
+
+    model: nn.Module
+    optimizer: AdamW
+    average: Average | None
+    best: dict[str, Tensor]  # weights; empty before the first evaluation
+    counters: Counters
+
+
+def save_state(run: Path, learner: Learner) -> None:
+    """Write the state of a run, then drop all but the newest two.
+
+    Raises:
+        StorageError: the disk is full or cannot be written; earlier states are intact.
+    """
+    tensors = _tensors(learner)
+    place = run / "state" / f"step-{learner.counters.step:08d}"
+    counters = json.dumps(asdict(learner.counters), indent=2).encode()
+    write_directory(place, {COUNTERS: counters, TENSORS: partial(save_file, tensors)})
+    for old in _states(run)[KEPT:]:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def load_state(run: Path, learner: Learner) -> bool:
+    """Put the newest good state of a run into ``learner``; False where the run has none yet.
+
+    A damaged state is passed over for the one before it.
+
+    Raises:
+        CheckpointError: there are states, and none of them is whole.
+    """
+    states = _states(run)
+    for place in states:
+        try:
+            found = verify_directory(place)
+            counters = from_plain(Counters, json.loads((found / COUNTERS).read_bytes()))
+            _restore(load_file(found / TENSORS), learner)
+        except CheckpointError:
+            continue
+        learner.counters = counters
+        return True
+    if states:
+        names = ", ".join(place.name for place in states)
+        raise CheckpointError(f"{run}: no saved state is whole (tried {names}); start the run anew")
+    return False
+
+
+def sync_file(path: Path) -> None:
+    """Flush a file's bytes to the disk."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _states(run: Path) -> list[Path]:
+    """The saved states, newest first."""
+    return sorted((run / "state").glob("step-[0-9]*[0-9]"), reverse=True)
+
+
+def _tensors(learner: Learner) -> dict[str, Tensor]:
+    tensors = {f"model.{name}": value for name, value in learner.model.state_dict().items()}
+    if learner.average is not None:
+        tensors |= {f"average.{name}": value for name, value in learner.average.weights.items()}
+        tensors["updates"] = torch.tensor(learner.average.updates)
+    tensors |= {f"best.{name}": value for name, value in learner.best.items()}
+    for name, parameter in learner.model.named_parameters():
+        for key, value in learner.optimizer.state[parameter].items():
+            tensors[f"optimizer.{key}.{name}"] = value
+    # Copies: two names must not share memory in a safetensors file.
+    return {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
+
+
+@torch.no_grad()
+def _restore(tensors: dict[str, Tensor], learner: Learner) -> None:
+    def below(prefix: str) -> dict[str, Tensor]:
+        size = len(prefix) + 1
+        return {name[size:]: value for name, value in tensors.items() if name.startswith(prefix + ".")}
+
+    learner.model.load_state_dict(below("model"))
+    device = next(learner.model.parameters()).device
+    if learner.average is not None:
+        learner.average.weights = {name: value.to(device) for name, value in below("average").items()}
+        learner.average.updates = int(tensors["updates"])
+    learner.best = below("best")
+    state: dict[Tensor, dict[str, Any]] = {}
+    for key, values in ((key, below(f"optimizer.{key}")) for key in ("step", "exp_avg", "exp_avg_sq")):
+        for name, parameter in learner.model.named_parameters():
+            if name in values:
+                state.setdefault(parameter, {})[key] = values[name].to(device)
+    learner.optimizer.state.update(state)

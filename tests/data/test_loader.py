@@ -1,0 +1,111 @@
+"""A training batch is a function of (seed, step): of no worker, no process, no interruption."""
+
+from itertools import islice
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from vitreous.data.augment import AugmentConfig, TrainingView
+from vitreous.data.collection import Collection, Sample
+from vitreous.data.loader import Order, batches, training_parts
+from vitreous.data.preprocess import Preprocess
+from vitreous.errors import PictureError
+
+PREPARE = Preprocess(size=(8, 8), shorter=None)
+
+
+def collection(count: int = 11, *, broken: tuple[int, ...] = ()) -> Collection:
+    random = np.random.default_rng(0)
+    samples = tuple(
+        Sample(
+            f"{number}.png",
+            b"broken" if number in broken else random.integers(0, 255, (9, 9, 3), dtype=np.uint8),
+            number % 3,
+        )
+        for number in range(count)
+    )
+    return Collection("test", ("a", "b", "c"), samples)
+
+
+def load(
+    augment: AugmentConfig,
+    *,
+    steps: range,
+    parts: list[tuple[int, int]],
+    workers: int = 0,
+    broken: tuple[int, ...] = (),
+) -> list[tuple[Tensor, Tensor, Tensor]]:
+    data = collection(broken=broken)
+    order = Order(pictures=len(data), batch=4, seed=7)
+    stream = training_parts(
+        data, TrainingView(augment, PREPARE), augment, order, steps=steps, parts=parts, workers=workers
+    )
+    return [tuple(part.batch) for part in stream]  # type: ignore[misc]
+
+
+PLAIN = AugmentConfig(crop=(0.5, 1.0), rand_augment=(2, 9), erase=0.3, rotate=5.0)
+MIXED = AugmentConfig(crop=(0.5, 1.0), mixup=0.5, cutmix=1.0)
+
+
+@pytest.mark.parametrize("augment", [PLAIN, MIXED])
+def test_workers_resumption_and_cutting_change_nothing(augment: AugmentConfig) -> None:
+    whole = load(augment, steps=range(6), parts=[(0, 4)])
+    for images, labels, indices in whole:
+        assert images.shape == (4, 3, 8, 8)
+        assert len(labels) == len(indices) == 4
+    for other in (
+        load(augment, steps=range(6), parts=[(0, 4)], workers=2),
+        load(augment, steps=range(0, 3), parts=[(0, 4)]) + load(augment, steps=range(3, 6), parts=[(0, 4)]),
+    ):
+        for batch, same in zip(whole, other, strict=True):
+            assert all(torch.equal(one, two) for one, two in zip(batch, same, strict=True))
+    halves = load(augment, steps=range(6), parts=[(0, 2), (2, 4)])
+    for step, (images, labels, indices) in enumerate(whole):
+        pair = halves[2 * step : 2 * step + 2]
+        assert torch.equal(torch.cat([images for images, _, _ in pair]), images)
+        assert torch.equal(torch.cat([labels for _, labels, _ in pair]), labels)
+        assert torch.equal(torch.cat([indices for _, _, indices in pair]), indices)
+
+
+def test_the_callers_random_state_is_left_alone() -> None:
+    torch.manual_seed(1)
+    wanted = torch.rand(3)
+    torch.manual_seed(1)
+    load(PLAIN, steps=range(2), parts=[(0, 4)])
+    # The loader itself draws one seed; what the views draw must not show.
+    torch.manual_seed(1)
+    assert torch.equal(torch.rand(3), wanted)
+
+
+@given(pictures=st.integers(1, 40), batch=st.integers(1, 12), seed=st.integers(0, 99))
+def test_every_epoch_is_a_permutation_and_all_differ(pictures: int, batch: int, seed: int) -> None:
+    order = Order(pictures=pictures, batch=min(batch, pictures), seed=seed)
+    assert sorted(order.permutation(3)) == list(range(pictures))
+    assert order.permutation(3) == order.permutation(3)
+    if pictures > 8:
+        assert order.permutation(0) != order.permutation(1)
+    assert order.steps_per_epoch == pictures // order.batch
+
+
+def test_a_broken_picture_is_replaced_by_the_next_and_named() -> None:
+    data = collection(broken=(4, 5))
+    order = Order(pictures=len(data), batch=11, seed=0)
+    stream = training_parts(data, TrainingView(PLAIN, PREPARE), PLAIN, order, steps=range(1), parts=[(0, 11)])
+    (part,) = islice(stream, 1)
+    assert part.batch.indices.tolist().count(6) == 3  # for itself, for 4 and for 5
+    assert {trouble.name for trouble in part.troubles} == {"4.png", "5.png"}
+    assert part.batch.labels[part.batch.indices == 6].tolist() == [0, 0, 0]
+
+
+def test_evaluation_keeps_the_order_and_skips_nothing() -> None:
+    data = collection()
+    stream = list(batches(data, PREPARE, batch_size=4))
+    assert [len(batch.images) for batch in stream] == [4, 4, 3]
+    assert torch.cat([batch.indices for batch in stream]).tolist() == list(range(11))
+    assert torch.equal(stream[1].images[0], PREPARE(data.open(4)).image)
+    with pytest.raises(PictureError, match=r"4\.png"):
+        list(batches(collection(broken=(4,)), PREPARE, batch_size=4))
