@@ -116,7 +116,7 @@ def test_decode_says_what_the_file_was() -> None:
     assert decode(file.getvalue())[1:] == ("JPEG", "CMYK", 1)
 
 
-@settings(max_examples=60, deadline=2000)
+@settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_cut_or_changed_png_files_never_give_other_pixels(data: st.DataObject) -> None:
     plain = png(colour())
@@ -133,7 +133,7 @@ def test_cut_or_changed_png_files_never_give_other_pixels(data: st.DataObject) -
     assert np.array_equal(np.asarray(picture), colour())
 
 
-@settings(max_examples=60, deadline=2000)
+@settings(max_examples=60, deadline=None)
 @given(format_name=st.sampled_from(["JPEG", "GIF", "WEBP", "BMP", "TIFF"]), data=st.data())
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_changed_bytes_never_raise_anything_else(format_name: str, data: st.DataObject) -> None:
@@ -150,6 +150,7 @@ def test_changed_bytes_never_raise_anything_else(format_name: str, data: st.Data
         assert picture.mode == "RGB"
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
 def test_many_threads_read_the_same_pixels() -> None:
     good = [case for case in CASES if case.pixels is not None and case.reason is None]
     with ThreadPoolExecutor(8) as threads:

@@ -28,6 +28,7 @@ def _placed(source: tuple[int, int], size: tuple[int, int], shorter: int | None)
     return Preprocess(size=size, shorter=shorter, **GREY)(Image.new("L", source[::-1])).where
 
 
+@settings(deadline=None)
 @given(where=placements(), data=st.data())
 def test_boxes_go_forth_and_back(where: Placement, data: st.DataObject) -> None:
     numbers = st.floats(-200, 200, width=32)
@@ -47,6 +48,7 @@ def test_boxes_by_hand() -> None:
     assert where.forth_boxes(boxes).tolist() == [[0, 0, 20, 20], [-10, 0, -9, 1]]
 
 
+@settings(deadline=None)
 @given(where=placements(), rows=st.integers(1, 70), cols=st.integers(1, 70))
 def test_heat_stays_within_its_values_and_zero_outside(where: Placement, rows: int, cols: int) -> None:
     heat = np.random.default_rng(0).uniform(1, 2, (rows, cols))
@@ -64,7 +66,7 @@ def test_heat_stays_within_its_values_and_zero_outside(where: Placement, rows: i
     assert np.array_equal(mask, seen)
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(
     height=st.integers(20, 90),
     width=st.integers(20, 90),
@@ -110,6 +112,7 @@ def test_one_hot_patch_lands_on_its_place() -> None:
     assert mask.sum() == 25 * 25
 
 
+@settings(deadline=None)
 @given(rows=st.integers(1, 30), cols=st.integers(1, 30))
 def test_heat_of_the_same_size_comes_back_as_it_is(rows: int, cols: int) -> None:
     heat = np.random.default_rng(1).normal(size=(rows, cols)).astype(np.float32)
@@ -170,6 +173,7 @@ def test_restore_shows_what_the_model_saw() -> None:
         assert torch.allclose(same(again).image, view.image, atol=1e-5)
 
 
+@settings(deadline=None)
 @given(
     size=st.tuples(st.integers(1, 999), st.integers(1, 999)),
     shorter=st.none() | st.integers(1, 999),

@@ -97,7 +97,7 @@ class Placement:
     def _cells(self, axis: int, cells: int) -> tuple[NDArray[np.floating[Any]], NDArray[np.bool_]]:
         """Where each source pixel's centre falls among the cells of one axis, and if in the view."""
         centres = np.arange(self.source[axis]) + 0.5
-        viewed = centres * (self.resized[axis] / self.source[axis]) - self.corner[axis]
+        viewed = centres * self.resized[axis] / self.source[axis] - self.corner[axis]
         seen = (viewed >= 0) & (viewed < self.view[axis])
         return viewed * (cells / self.view[axis]), seen
 

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from copy import deepcopy
 from pathlib import Path
-from time import monotonic
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +22,7 @@ from vitreous.predictor import Predictor, pick_device
 from vitreous.tasks.classification import Classification
 from vitreous.tasks.task import Task
 from vitreous.training import distributed
+from vitreous.training.clock import Clock
 from vitreous.training.config import TrainConfig
 from vitreous.training.distributed import World
 from vitreous.training.optimizer import Average, build_optimizer, learning_rate
@@ -68,7 +68,8 @@ def fit(
     """Train as the configuration says, and leave the run in ``config.output``.
 
     ``model`` takes the place of the configured one: a rival, trained by the same loop on the same
-    views. It must return logits as a classifier does. ``resume`` goes on with an interrupted run, to
+    views. It must return logits as a classifier does; it is left with its best weights, and only
+    its measures are written. ``resume`` goes on with an interrupted run, to
     the same bits as if it had never stopped. Under torchrun every process calls this alike.
 
     Raises:
@@ -305,7 +306,9 @@ class Loop:
         if self.setup.validation is not None:
             self.judged.load_state_dict(best)
             measures = self._measure(self.judged)
-        if self.world.writes and isinstance(self.learner.model, Classifier):
+        if not isinstance(self.learner.model, Classifier):
+            self.learner.model.load_state_dict(best)
+        elif self.world.writes:
             for name, weights in (("last", last), ("best", best)):
                 self.judged.load_state_dict(weights)
                 self._keep(name, measures if name == "best" else {})
@@ -355,53 +358,6 @@ class Loop:
 
     def _say(self, kind: str, **values: Any) -> None:
         self.watch(Moment(kind, self.learner.counters.step, self.steps, None, values))
-
-
-class Clock:
-    """Wall-clock time of a run; it decides when to save, and nothing of the outcome."""
-
-    def __init__(self) -> None:
-        self.begun = self.save_time = monotonic()
-        self.first_step = self.step = 0
-        self.first_tick: float | None = None
-
-    def start(self, step: int) -> None:
-        """Training begins now, at ``step``."""
-        self.begun = self.save_time = monotonic()
-        self.first_step = self.step = step
-
-    def tick(self, step: int) -> None:
-        """A step is done. The first one warms up and is not counted in the speed."""
-        self.step = step
-        if self.first_tick is None:
-            self.first_tick, self.first_step = monotonic(), step
-
-    def seconds(self) -> float:
-        """Since the start."""
-        return monotonic() - self.begun
-
-    def _pace(self) -> float | None:
-        if self.first_tick is None or self.step <= self.first_step:
-            return None
-        return (monotonic() - self.first_tick) / (self.step - self.first_step)
-
-    def left(self, steps: int) -> float | None:
-        """Seconds that so many more steps will take, if they can be told yet."""
-        pace = self._pace()
-        return None if pace is None else pace * steps
-
-    def speed(self, batch: int) -> float | None:
-        """Training pictures a second, judging and saving included."""
-        pace = self._pace()
-        return None if pace is None else batch / pace
-
-    def saved(self) -> None:
-        """A save is done."""
-        self.save_time = monotonic()
-
-    def since_save(self) -> float:
-        """Seconds since the last save."""
-        return monotonic() - self.save_time
 
 
 def _moved(batch: Labelled, device: torch.device) -> Labelled:
