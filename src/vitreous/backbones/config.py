@@ -46,6 +46,12 @@ class ViTConfig:
 
     def __post_init__(self) -> None:
         width, heads = self.encoder.width, self.heads
+        sizes = {"width": width, "mlp_width": self.encoder.mlp_width, "heads": heads, "depth": self.depth}
+        sizes |= {"patch": self.patch, "channels": self.channels, "registers": self.registers + 1}
+        for name, size in sizes.items():
+            if size < 1:
+                least, got = (0, size - 1) if name == "registers" else (1, size)
+                raise ConfigError(f"{name} must be {least} or more, got {got}")
         if width % heads:
             raise ConfigError(
                 f"width {width} cannot be shared by {heads} heads; wanted a multiple of the heads"

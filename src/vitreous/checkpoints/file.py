@@ -118,7 +118,7 @@ def read_config(values: dict[str, Any], name: str) -> tuple[ClassifierConfig, Pr
     try:
         config = from_plain(ClassifierConfig, values["model"], "model")
         preprocess = from_plain(Preprocess, values["preprocess"], "preprocess")
-    except ConfigError as error:
+    except (ConfigError, ArithmeticError) as error:
         raise CheckpointError(f"{name}: {error}") from error
     check(config, preprocess, tuple(classes), values["temperature"])
     return config, preprocess

@@ -13,7 +13,7 @@ from vitreous.checkpoints.directory import read_json, sha256, verify_directory
 from vitreous.checkpoints.foreign import google, timm, torchvision, transformers
 from vitreous.checkpoints.foreign.names import expected_names
 from vitreous.checkpoints.stored import Stored, open_file
-from vitreous.checkpoints.weights import listed
+from vitreous.checkpoints.weights import listed, refuse_oversize
 from vitreous.config import to_plain
 from vitreous.data.preprocess import Preprocess
 from vitreous.errors import CheckpointError
@@ -100,6 +100,7 @@ def _own(directory: Path, said: str) -> Passport:
     values = read_json(whole / file.CONFIG, f"{said}/{file.CONFIG}")
     config, preprocess = file.read_config(values, f"{said}/{file.CONFIG}")
     stored = open_file(whole / file.WEIGHTS, f"{said}/{file.WEIGHTS}")
+    refuse_oversize(config, len(stored.described), said)
     expected = expected_names(config)
     return Passport(
         **_measures(stored, said),

@@ -52,6 +52,8 @@ def open_file(path: Path, name: str) -> Stored:
     Raises:
         CheckpointError: another kind of file, a damaged one, or one that needs code to be run.
     """
+    if not path.is_file():  # a pipe would be waited for without end
+        raise CheckpointError(f"{name}: no such file of weights")
     try:
         with path.open("rb") as file:
             start = file.read(16)

@@ -23,7 +23,7 @@ from vitreous.models.classifier import Classifier
 from vitreous.models.config import ClassifierConfig
 
 HEADER_LIMIT = 32 * 2**20  # bytes; a header of 10,000 tensors is about 1 MB
-PATCH_LIMIT = 2**20  # patches of a picture whose table of positions is computed, not read
+TABLE_LIMIT = 2**27  # numbers in a table of positions that is computed, not read; 1 GB in float64
 NAMED = 6  # tensors that an error names; the rest are counted
 
 
@@ -51,13 +51,29 @@ def load_weights(
     Raises:
         CheckpointError: tensors are missing, unexpected or of another shape; the first are named.
     """
-    _refuse_oversize(config, len(tensors), name)
-    with torch.device("meta"):
-        model = build(config)
+    refuse_oversize(config, len(tensors), name)
+    try:
+        with torch.device("meta"):
+            model = build(config)
+    except (RuntimeError, OverflowError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{name}: no model can have these sizes, {first_line(error)}") from error
     wanted = model.state_dict()
     check_fit({key: tuple(value.shape) for key, value in wanted.items()}, tensors, name, spelling or {})
     model.load_state_dict({key: _converted(value, dtype) for key, value in tensors.items()}, assign=True)
     return model.eval()
+
+
+def refuse_oversize(config: ClassifierConfig, tensors: int, name: str) -> None:
+    """CheckpointError for a configuration that claims much more than a file of so many tensors can
+    hold: it must not cost memory to refute it."""
+    backbone = config.backbone
+    if backbone.depth > tensors:
+        raise CheckpointError(f"{name}: says {backbone.depth} blocks, but holds only {tensors} tensors")
+    rows, cols = backbone.grid
+    if backbone.positions != "learned" and rows * cols * backbone.encoder.width > TABLE_LIMIT:
+        raise CheckpointError(
+            f"{name}: says a grid of {rows}x{cols} patches, more than is computed for a file"
+        )
 
 
 def check_fit(
@@ -138,10 +154,17 @@ def read_pickle(path: Path, name: str) -> dict[str, Any]:
             is damaged, or would unpack to more than its own size.
     """
     zipped = zipfile.is_zipfile(path)
-    if zipped:
-        refuse_bomb(path, name, ratio=1)
+    if zipped and any(entry.endswith("/constants.pkl") for entry in refuse_bomb(path, name, ratio=1)):
+        raise CheckpointError(
+            f"{name}: refused, a TorchScript archive is code; save a plain state dict instead"
+        )
+    # By path, so that it can be mapped into memory; torch takes that ending to mean another format.
+    mapped = zipped and path.suffix != ".safetensors"
     try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped or None)
+        with path.open("rb") as file:
+            loaded = torch.load(
+                path if mapped else file, map_location="cpu", weights_only=True, mmap=mapped or None
+            )
     except UnpicklingError as error:
         raise CheckpointError(f"{name}: refused, {_offence(error)}") from error
     except Exception as error:  # torch raises whatever its parsers meet: KeyError, EOFError, ...
@@ -173,8 +196,9 @@ def tensors_of(loaded: Mapping[str, Any], name: str) -> dict[str, Tensor]:
     return {str(key): value for key, value in loaded.items()}
 
 
-def refuse_bomb(path: Path, name: str, *, ratio: int) -> None:
-    """Refuse a zip whose entries unpack to more than ``ratio`` times the file, or point outside it."""
+def refuse_bomb(path: Path, name: str, *, ratio: int) -> list[str]:
+    """Refuse a zip whose entries unpack to more than ``ratio`` times the file, or point outside it;
+    otherwise the names of its entries come back."""
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
@@ -186,6 +210,7 @@ def refuse_bomb(path: Path, name: str, *, ratio: int) -> None:
             raise CheckpointError(f"{name}: refused, it names a file outside itself: {entry.filename[:60]!r}")
     if sum(entry.file_size for entry in entries) > ratio * path.stat().st_size:
         raise CheckpointError(f"{name}: refused, it would unpack to more than {ratio} times its own size")
+    return [entry.filename for entry in entries]
 
 
 def listed(names: Iterable[str]) -> str:
@@ -207,16 +232,6 @@ def first_line(error: BaseException) -> str:
 
 def _converted(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
     return tensor if dtype is None or not tensor.is_floating_point() else tensor.to(dtype)
-
-
-def _refuse_oversize(config: ClassifierConfig, tensors: int, name: str) -> None:
-    """A configuration that claims much more than the file holds must not cost memory to refute."""
-    backbone = config.backbone
-    if backbone.depth > tensors:
-        raise CheckpointError(f"{name}: says {backbone.depth} blocks, but holds only {tensors} tensors")
-    rows, cols = backbone.grid
-    if backbone.positions != "learned" and rows * cols > PATCH_LIMIT:
-        raise CheckpointError(f"{name}: says a grid of {rows}x{cols} patches; at most {PATCH_LIMIT} are read")
 
 
 def _refuse_unreal(tensor: Tensor, name: str) -> None:

@@ -132,8 +132,11 @@ def with_settings(config: TrainConfig, settings: Iterable[str]) -> TrainConfig:
 
 
 def with_model(config: TrainConfig, name: str) -> TrainConfig:
-    """The configuration for another catalog name; the options of the old one stay."""
-    return replace(config, model=replace(config.model, name=name))
+    """The configuration for another catalog name, at its native size and with its own options: those of
+    the recipe's model were meant for that one."""
+    if name == config.model.name:
+        return config
+    return replace(config, model=ModelChoice(name=name, channels=config.model.channels))
 
 
 def _number(text: str) -> Any:

@@ -331,8 +331,13 @@ class Loop:
                 self.judged, setup.preprocess, setup.train.classes, device=self.world.device
             )
             rows = predictor.logits(setup.validation.samples, self._judged_at_once())
-            logits = np.stack([row for _, row in rows if not isinstance(row, PictureError)])
-            temperature = fit_temperature(logits, setup.validation.labels)
+            pairs = [
+                (row, label)
+                for (_, row), label in zip(rows, setup.validation.labels, strict=True)
+                if not isinstance(row, PictureError)
+            ]
+            logits, labels = zip(*pairs, strict=True)
+            temperature = fit_temperature(np.stack(logits), labels)
         lineage: dict[str, Any] = dict(setup.lineage)
         lineage["training"] = {
             "step": counters.best_step if name == "best" else counters.step,

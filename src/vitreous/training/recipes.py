@@ -19,12 +19,14 @@ def digits(data: str, output: str) -> TrainConfig:
             options={"patch": 2, "width": 64, "depth": 4, "heads": 4},
         ),
         # No flips and no crops: a mirrored 2 is no 2, and at 8 pixels nothing can be cut off.
-        augment=AugmentConfig(crop=None, flip=0.0, rand_augment=None, rotate=10.0, shift=0.1, zoom=0.1),
+        augment=AugmentConfig(
+            crop=None, flip=0.0, rand_augment=None, rotate=10.0, shift=0.1, zoom=0.1, mixup=0.2
+        ),
         optimizer=OptimizerConfig(learning_rate=2e-3, weight_decay=0.05),
-        epochs=60,
-        batch_size=128,
+        epochs=80,
+        batch_size=64,
         average=0.99,
-        evaluate_every=5,
+        evaluate_every=10,
         workers=1,
     )
 

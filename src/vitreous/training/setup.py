@@ -7,9 +7,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from vitreous.checkpoints.adapt import adapt
 from vitreous.checkpoints.file import Checkpoint
 from vitreous.checkpoints.source import read_any
-from vitreous.checkpoints.adapt import adapt
 from vitreous.data.collection import Collection
 from vitreous.data.draws import seed_of, seed_torch
 from vitreous.data.folder import check_trainable, read_data

@@ -125,7 +125,7 @@ def _classifier(shapes: Shapes, name: str) -> ClassifierConfig:
             classes=_shape(shapes, "head/kernel", 2, name)[1] if "head/kernel" in shapes else 0,
             head="mlp" if "pre_logits/kernel" in shapes and "head/kernel" in shapes else "linear",
         )
-    except (ConfigError, ZeroDivisionError) as error:
+    except (ConfigError, ArithmeticError) as error:
         raise CheckpointError(f"{name}: {error}") from error
 
 

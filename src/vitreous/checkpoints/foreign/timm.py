@@ -138,19 +138,18 @@ def plan(shapes: Shapes, config: Mapping[str, Any] | None, name: str, model: str
         classifier = named(classifier, model, name)
     table = NAMES.table(classifier.backbone.depth)
     classes, known = _class_names(values, pretrained, classifier.classes, name)
-    assumed = [] if known else ["class names"]
-    if not pretrained:
-        assumed.append("preprocessing")
+    preprocess, assumed = _preprocess(pretrained, classifier.backbone, name)
+    assumed += () if known else ("class names",)
     if config is None and model is None:
-        assumed += ["activation", "pooling"]
+        assumed += ("activation", "pooling")
     return Plan(
         LAYOUT,
         classifier,
-        _preprocess(pretrained, classifier.backbone, name),
+        preprocess,
         classes,
         table,
         zeros=missing_biases(table, shapes, BIASES),
-        assumed=tuple(assumed),
+        assumed=assumed,
         finish=lambda tensors: _placed(tensors, classifier.backbone),
     )
 
@@ -212,14 +211,14 @@ def _classifier(
                 class_token=class_token,
                 registers=registers,
                 positions="learned" if positions else "none",
-                class_position=class_token and class_placed,
+                class_position=class_placed or not class_token,
                 final_norm="norm.weight" in shapes,
             ),
             classes=rows_of(shapes, "head.weight", name) if "head.weight" in shapes else 0,
             pool=_pool(shapes, arguments, told, name),
             pool_norm="fc_norm.weight" in shapes,
         )
-    except (ConfigError, ZeroDivisionError) as error:
+    except (ConfigError, ArithmeticError) as error:
         raise CheckpointError(f"{name}: {error}") from error
 
 
@@ -329,20 +328,24 @@ def _class_names(
     return tuple(map(str, labels)), True
 
 
-def _preprocess(values: Mapping[str, Any], backbone: ViTConfig, name: str) -> Preprocess:
-    """What timm's own evaluation transform does with these values; absent ones have its defaults."""
+def _preprocess(
+    values: Mapping[str, Any], backbone: ViTConfig, name: str
+) -> tuple[Preprocess, tuple[str, ...]]:
+    """What timm's own evaluation transform does with these values, and what of it is assumed."""
     size = backbone.image_size
     crop = number(values.get("crop_pct") or 0.875, f"{name}: crop_pct")
     mode = values.get("crop_mode") or "center"
-    shorter: int | None = math.floor(size[0] / crop) if crop > 0 else 0
-    if mode == "squash" and crop == 1.0:
-        shorter = None
-    elif mode != "center" or not shorter or (size[0] != size[1] and crop != 1.0):
-        raise CheckpointError(f"{name}: crop_mode {mode!r} with crop_pct {crop} at {size} is not read")
-    elif size[0] != size[1]:
-        raise CheckpointError(f"{name}: crop_mode 'center' of pictures that are not square is not read")
+    assumed = () if values else ("preprocessing",)
+    shorter = None
+    if mode == "center" and 0 < crop <= size[0]:
+        if size[0] == size[1]:
+            shorter = math.floor(size[0] / crop)
+        else:  # timm covers such a size and cuts out its centre; here it is squashed
+            assumed = ("preprocessing",)
+    elif mode != "squash" or crop != 1.0:
+        raise CheckpointError(f"{name}: crop_mode {mode!r} with crop_pct {crop} is not read")
     try:
-        return Preprocess(
+        preprocess = Preprocess(
             size=size,
             shorter=shorter,
             interpolation=values.get("interpolation") or "bicubic",
@@ -351,6 +354,7 @@ def _preprocess(values: Mapping[str, Any], backbone: ViTConfig, name: str) -> Pr
         )
     except ConfigError as error:
         raise CheckpointError(f"{name}: {error}") from error
+    return preprocess, assumed
 
 
 def _statistic(given: Any, default: tuple[float, ...], channels: int, where: str) -> tuple[float, ...]:

@@ -157,7 +157,7 @@ def _classifier(
             classes=rows_of(shapes, "heads.head.weight", name),
             head="mlp" if "heads.pre_logits.weight" in shapes else "linear",
         )
-    except (ConfigError, ZeroDivisionError) as error:
+    except (ConfigError, ArithmeticError) as error:
         raise CheckpointError(f"{name}: {error}") from error
     return found if model is None else named(found, model, name)
 

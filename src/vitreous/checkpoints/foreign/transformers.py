@@ -23,6 +23,7 @@ from vitreous.checkpoints.foreign.plan import (
 )
 from vitreous.checkpoints.foreign.transformers_processor import read_processor, write_processor
 from vitreous.checkpoints.foreign.writing import Limits, plain_state, weights_file, written_names
+from vitreous.checkpoints.weights import refuse_oversize
 from vitreous.errors import CheckpointError, ConfigError
 from vitreous.models.config import ClassifierConfig
 
@@ -174,6 +175,7 @@ def _classifier(shapes: Shapes, config: Mapping[str, Any], base: str, name: str)
         )
     except ConfigError as error:
         raise CheckpointError(f"{where}: {error}") from error
+    refuse_oversize(found, len(shapes), where)
     rows = table_rows(shapes, f"{base}embeddings.position_embeddings", name)
     if rows != 1 + backbone.grid[0] * backbone.grid[1]:
         raise CheckpointError(f"{where}: image_size {size[0]}x{size[1]} does not fit {rows} positions")

@@ -1,0 +1,67 @@
+"""``vitreous doctor``: what is wrong with a data set, before it costs a day of training. No torch."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vitreous.cli.output import Progress, show, show_json, show_table
+
+if TYPE_CHECKING:
+    from vitreous.doctor import Examination
+
+
+def doctor(
+    data: Annotated[str, typer.Argument(help="Pictures: class folders, a flat folder, a CSV, or 'digits'.")],
+    json: Annotated[bool, typer.Option("--json", help="Print JSON, with every case.")] = False,
+) -> None:
+    """Look for unreadable pictures, duplicates, leaks between parts, tiny classes, oddities.
+
+    Exit code 1 where something would spoil training or scores: files that cannot be read, the same
+    picture in two parts or under two labels.
+    """
+    from vitreous.data.folder import read_data
+    from vitreous.doctor import examine
+
+    splits = read_data(data)
+    with Progress(f"examining {data}", quiet=json) as progress:
+        found = examine(splits, progress=progress)
+    if json:
+        show_json(found.to_dict())
+    else:
+        _show(found)
+    if not found.ok:
+        raise typer.Exit(1)
+
+
+def _show(found: "Examination") -> None:
+    show(f"{found.name}: {found.how}")
+    counts = f"{found.pictures} pictures, {found.pictures - found.readable} unreadable"
+    show("; ".join([counts, _counted(found.formats), _counted(found.modes)]))
+    sizes = found.sizes
+    if sizes:
+        low, middle, high = (
+            f"{sizes[f'{which}_width']:g} x {sizes[f'{which}_height']:g}"
+            for which in ("smallest", "median", "largest")
+        )
+        show(f"width x height: smallest {low}, median {middle}, largest {high} pixels")
+    show()
+    classes = list(dict.fromkeys(name for counts in found.parts.values() for name in counts))
+    rows = [
+        [name or "(no label)", *(str(counts.get(name, 0)) for counts in found.parts.values())]
+        for name in classes
+    ]
+    show_table(["class", *found.parts], rows, numbers=list(found.parts))
+    show()
+    if not found.findings:
+        show("nothing wrong was found")
+    for finding in found.findings:
+        show(f"{finding.severity}: {finding.text}")
+        for example in finding.examples:
+            show(f"    {example}")
+        more = len(finding.cases) - len(finding.examples)
+        if more:
+            show(f"    and {more} more; --json lists all")
+
+
+def _counted(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in counts.items()) or "none"

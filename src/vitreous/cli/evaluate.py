@@ -1,0 +1,129 @@
+"""``vitreous evaluate``: how good a model is on labelled pictures, and how sure that is."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vitreous.cli.files import check_source, write_result
+from vitreous.cli.output import Progress, complain, percent, show, show_json, show_table
+from vitreous.errors import InputError
+
+if TYPE_CHECKING:
+    from vitreous.data.collection import Splits
+    from vitreous.predictor import Predictor
+
+CLASSES_SHOWN = 30
+
+
+def evaluate(
+    source: Annotated[str, typer.Argument(help="A run, a model directory or a file of weights.")],
+    data: Annotated[str, typer.Argument(help="Labelled pictures: class folders, a CSV, or 'digits'.")],
+    split: Annotated[
+        str, typer.Option(help="auto (the held-out part), train, validation, test or all.")
+    ] = "auto",
+    output: Annotated[
+        Path | None, typer.Option(help="A folder for scores.json and confusion.svg and .png.")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="The model's catalog name, if the weights do not say it.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    batch_size: Annotated[int, typer.Option(help="Pictures at a time.", min=1)] = 64,
+    allow_unreadable: Annotated[
+        bool, typer.Option("--allow-unreadable", help="Judge the rest where files cannot be read.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Judge a model on labelled pictures.
+
+    Prints accuracy and calibration with their 95% intervals, and precision and recall of every class.
+    """
+    check_source(source)
+    if output is not None and output.exists() and not output.is_dir():
+        raise InputError(f"{output}: a file; wanted the name of a folder for the results")
+    from vitreous.data.folder import read_data
+
+    splits = read_data(data)  # what is wrong with the data is said before torch is imported
+    from vitreous.evaluation.evaluate import evaluate as judge
+    from vitreous.predictor import load
+
+    predictor = load(source, name=name, device=device)
+    with Progress(f"evaluating on {data}", quiet=json) as progress:
+        result = judge(
+            predictor,
+            _split_as_trained(predictor, splits, data),
+            split=split,
+            batch_size=batch_size,
+            allow_unreadable=allow_unreadable,
+            progress=progress,
+        )
+    written = [] if output is None else _write(result, output)
+    if json:
+        show_json(result)
+        return
+    _show(result)
+    for path in written:
+        show(f"wrote {path}")
+    for row in result["unreadable"]:
+        complain(f"left out {row['name']}: {row['reason']}")
+
+
+def _split_as_trained(predictor: "Predictor", splits: "Splits", data: str) -> "Splits | str":
+    """The splits at hand, or the data's name where the model was trained on those of another seed."""
+    seed = predictor.lineage.get("data", {}).get("seed", 0)
+    return data if splits.seeded and seed else splits
+
+
+def _show(result: dict[str, Any]) -> None:
+    data, intervals = result["data"], result["intervals"]
+    show(f"{result['n']} pictures of {data['name']}, part {data['part']}: {data['why']}")
+    show()
+    rows = [
+        _measure("accuracy", result["accuracy"], intervals["accuracy"]),
+        _measure(f"top-{result['top5_k']} accuracy", result["top5"], intervals["top5"]),
+        _measure("calibration error", result["ece"], intervals["ece"]),
+        _measure(f"  at temperature {result['temperature']:.2f}", result["ece_calibrated"], None),
+    ]
+    show_table(["measure", "value", "95% interval"], rows, numbers=["value", "95% interval"])
+    show()
+    per_class = result["per_class"]
+    shown = per_class
+    if len(per_class) > CLASSES_SHOWN:
+        shown = sorted(per_class, key=lambda row: row["f1"])[:CLASSES_SHOWN]
+        show(f"the {CLASSES_SHOWN} of {len(per_class)} classes that went worst:")
+    table = [
+        [row["class"], *(percent(row[key]) for key in ("precision", "recall", "f1")), str(row["support"])]
+        for row in shown
+    ]
+    titles = ["class", "precision", "recall", "f1", "pictures"]
+    show_table(titles, table, numbers=titles[1:])
+    if result["mistakes"]:
+        show()
+        worst = result["mistakes"][0]
+        show(
+            f"surest mistake: {worst['name']} is {worst['truth']}, answered {worst['answer']}"
+            f" with {percent(worst['score'])}"
+        )
+
+
+def _measure(title: str, value: float, interval: list[float] | None) -> list[str]:
+    ends = "" if interval is None else f"{percent(interval[0])} to {percent(interval[1])}"
+    return [title, percent(value), ends]
+
+
+def _write(result: dict[str, Any], output: Path) -> list[Path]:
+    """Scores and the picture of the confusion matrix; the paths of what was written."""
+    import json
+
+    from vitreous.report.figures import confusion_figure
+
+    figure = confusion_figure(result["confusion"], result["classes"])
+    contents: dict[str, str | bytes] = {
+        "scores.json": json.dumps(result, indent=2, ensure_ascii=False) + "\n",
+        "confusion.svg": figure.encode(".svg"),
+        "confusion.png": figure.encode(".png"),
+    }
+    for name, content in contents.items():
+        write_result(output / name, content)
+    return [output / name for name in contents]

@@ -1,0 +1,165 @@
+"""``vitreous train``: a model from a folder of pictures; stopped at any time, it goes on."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from shlex import quote
+from types import TracebackType
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vitreous.cli.files import check_source
+from vitreous.cli.output import Progress, complain, duration, percent, show, show_json_line
+from vitreous.errors import ConfigError
+
+if TYPE_CHECKING:
+    from vitreous.training.config import TrainConfig
+    from vitreous.training.fit import Moment, Run
+
+RUNS = Path("runs")
+
+
+def train(
+    data: Annotated[
+        str | None, typer.Argument(help="Labelled pictures: class folders, a CSV, or 'digits'.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="A catalog name; 'vitreous models' lists them.")] = None,
+    source: Annotated[
+        str | None, typer.Option("--from", help="Weights to go on with: a run, directory or file.")
+    ] = None,
+    recipe: Annotated[str | None, typer.Option(help="digits, scratch or tune; chosen by default.")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="A.B=C", help="Change one setting; may be given again."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="The run's directory; runs/ and the data's name by default.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --output.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON, one line a measure.")] = False,
+) -> None:
+    """Train a classifier.
+
+    Ctrl-C saves; --resume goes on, to the same result as a run that was never stopped.
+    """
+    if source is not None:
+        check_source(source)
+    config = _config(data, output, model, source, recipe, settings or (), resume)
+    _check(config, resume)
+    from vitreous.training.fit import fit
+
+    with Watcher(config.epochs, json=json) as watcher:
+        run = fit(config, resume=resume, watch=watcher)
+    if _speaks():
+        _show(run, config, json)
+
+
+class Watcher:
+    """Tells of a run while it goes: a bar on a terminal, lines in a pipe, JSON lines for machines, and
+    nothing but what was left out where ``quiet``."""
+
+    def __init__(self, epochs: int, *, json: bool, quiet: bool = False) -> None:
+        self.epochs = epochs
+        self.json = json and not quiet
+        self.progress = Progress("training", quiet=json or quiet)
+
+    def __enter__(self) -> "Watcher":
+        self.progress.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.progress.__exit__(kind, error, traceback)
+
+    def __call__(self, moment: "Moment") -> None:
+        values = moment.values
+        if moment.kind == "step":
+            self.progress(moment.step, moment.steps, left=moment.seconds_left)
+        elif moment.kind == "troubled":
+            complain(f"left out {values['name']}: {values['reason']}")
+        elif moment.kind == "note":
+            self.progress.note(values["text"])
+        elif self.json:
+            show_json_line(values)
+        else:
+            self.progress.note(f"epoch {values['epoch']} of {self.epochs}: {_listed(values)}")
+
+
+def _config(
+    data: str | None,
+    output: Path | None,
+    model: str | None,
+    source: str | None,
+    recipe: str | None,
+    settings: Sequence[str],
+    resume: bool,
+) -> "TrainConfig":
+    """What the arguments ask for; without DATA, what the run to go on with was begun with."""
+    from vitreous.training.config import with_model, with_settings
+    from vitreous.training.output import read_config
+    from vitreous.training.recipes import default_recipe
+    from vitreous.training.recipes import recipe as find_recipe
+
+    if data is None:
+        if not resume or output is None:
+            raise ConfigError("what to train on? give DATA, or --resume with --output RUN")
+        if model or source or recipe:
+            raise ConfigError(
+                "--resume without DATA takes all from its run; leave out --model, --from, --recipe"
+            )
+        return with_settings(replace(read_config(output), output=str(output)), settings)
+    if model and source:
+        raise ConfigError("--model and --from: the weights say which model they are; give one of the two")
+    place = output or RUNS / (Path(data).resolve().name or "data")
+    config = find_recipe(recipe or default_recipe(data, source))(data, str(place))
+    if model is not None:
+        config = with_model(config, model)
+    if source is not None:
+        config = replace(config, model=replace(config.model, source=source))
+    return with_settings(config, settings)
+
+
+def _check(config: "TrainConfig", resume: bool) -> None:
+    """What is wrong with the data or the place is said before torch is imported."""
+    from vitreous.data.folder import check_trainable, read_data
+    from vitreous.training.output import check_free
+
+    if _speaks():
+        check_free(Path(config.output), config, resume=resume)
+    check_trainable(read_data(config.data, seed=config.seed))
+
+
+def _speaks() -> bool:
+    # Of torchrun's processes one checks, writes and prints for all.
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _show(run: "Run", config: "TrainConfig", json: bool) -> None:
+    best = str(run.path)
+    if json:
+        values = {"run": best, "seconds": run.seconds, "steps": run.steps, "epochs": run.epochs}
+        show_json_line({**values, "measures": run.measures})
+        return
+    measures = _listed(run.measures) or "no validation part"
+    epochs = "1 epoch" if run.epochs == 1 else f"{run.epochs} epochs"
+    show(f"trained {epochs} in {duration(run.seconds)}; best on validation: {measures}")
+    show(f"wrote {best}; go on with:")
+    show(f"  vitreous evaluate {quote(best)} {quote(config.data)}")
+    show(f"  vitreous predict {quote(best)} PICTURE...")
+
+
+def _listed(values: Mapping[str, Any]) -> str:
+    """Measures for people: loss 0.712, accuracy 97.22%."""
+    parts = []
+    for name, value in values.items():
+        if "accuracy" in name or name.startswith("top"):
+            parts.append(f"{name} {percent(value)}")
+        elif isinstance(value, float) and name != "learning_rate":
+            parts.append(f"{name} {value:.4f}")
+    return ", ".join(parts)

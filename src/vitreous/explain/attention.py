@@ -1,0 +1,91 @@
+"""Where the answer was read from: raw attention, and attention rollout.
+
+Rollout: "Quantifying Attention Flow in Transformers" (arXiv:2005.00928), section 3. A model with a class
+token reads its answer from that token's row of the attention; one with mean pooling from the mean
+of the patches' rows. Both are one vector over the tokens, the ``reading``, so that a map through all
+layers is a chain of vector times matrix: N x N matrices are never multiplied with one another.
+
+Shapes: B pictures; N tokens, T of them prefix, P = rows * cols patches.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from vitreous.explain.recording import Record
+from vitreous.layers.layout import Layout
+
+ROWS_AT_ONCE = 512
+
+
+class _Pooled(Protocol):
+    pool: str
+
+
+def pool_of(model: nn.Module) -> str:
+    """From which tokens a classifier reads its answer: "class" or "mean"."""
+    config: _Pooled = model.config  # type: ignore[assignment]
+    return config.pool
+
+
+def reading(layout: Layout, pool: str) -> Tensor:
+    """(N,): how much of the answer is read from each token of the last layer; it sums to 1."""
+    vector = torch.zeros(layout.tokens)
+    if pool == "class":
+        vector[0] = 1.0
+    else:
+        vector[layout.prefix :] = 1.0 / layout.patches
+    return vector
+
+
+def attention_map(record: Record, layer: int, pool: str) -> Tensor:
+    """(B, heads, rows, cols): what the tokens that the answer is read from attend to in one layer.
+
+    Each head's weights sum to 1 over all tokens; what went to prefix tokens is not on the map. With
+    a class token this costs O(N).
+    """
+    layout = record.layout
+    rows = slice(0, 1) if pool == "class" else slice(layout.prefix, None)
+    weights = record.weights(layer, rows).mean(dim=2)  # (B, heads, N)
+    return weights[..., layout.prefix :].reshape(*weights.shape[:2], layout.rows, layout.cols)
+
+
+def rollout(record: Record, pool: str, *, residual: float = 0.5) -> Tensor:
+    """(B, rows, cols): attention followed through all layers, from the answer down to the patches.
+
+    In each layer the heads are averaged and the residual connection counts as attention to oneself:
+    A = residual * I + (1 - residual) * mean_h(weights); the map is the reading's row of A_L ... A_1.
+    """
+    layout = record.layout
+    flow = start(record, pool)  # (B, N)
+    for recorded in reversed(record.layers):
+        carried = carry(flow, recorded.weights)  # (B, N)
+        flow = residual * flow + (1.0 - residual) * carried
+    return on_grid(flow, layout)
+
+
+def start(record: Record, pool: str) -> Tensor:
+    """(B, N): the reading, once for each picture, beside the recorded tensors."""
+    queries = record.layers[-1].queries
+    vector = reading(record.layout, pool).to(queries.device, queries.dtype)
+    return vector.expand(len(queries), -1)
+
+
+def carry(flow: Tensor, matrix: Callable[[slice], Tensor]) -> Tensor:
+    """(B, N) -> (B, N): flow @ mean_h(matrix). ``matrix`` gives any rows of it, (B, heads, M, N).
+
+    Only ``ROWS_AT_ONCE`` rows are in memory at a time.
+    """
+    carried = torch.zeros_like(flow)
+    for first in range(0, flow.shape[1], ROWS_AT_ONCE):
+        rows = slice(first, first + ROWS_AT_ONCE)
+        part = flow[:, None, None, rows] @ matrix(rows)  # (B, heads, 1, N)
+        carried += part.mean(dim=1)[:, 0]
+    return carried
+
+
+def on_grid(flow: Tensor, layout: Layout) -> Tensor:
+    """(B, N) -> (B, rows, cols): what has arrived at the patches."""
+    return flow[:, layout.prefix :].reshape(-1, layout.rows, layout.cols)

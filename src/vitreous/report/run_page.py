@@ -1,0 +1,154 @@
+"""The page about one training run: what was learnt, how sure that is, and what the model looked at."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from markupsafe import Markup
+from PIL import Image
+
+from vitreous.report.canvas import Canvas
+from vitreous.report.figures import confusion_figure, curves_figure, reliability_figure
+from vitreous.report.html import percent, render
+from vitreous.report.svg import data_address
+
+COARSE = 64  # pictures up to this side are shown with their pixels as squares
+THUMBNAIL = 320
+CLASSES = 24  # with more of them only the worst are listed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """One judged picture: the truth, the answer with its score, and the answer's relevance laid over it."""
+
+    picture: Image.Image
+    overlay: Image.Image
+    truth: str
+    answer: str
+    score: float
+    name: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunReport:
+    """What the page of a run shows; a part that is empty or None is left out.
+
+    summary    (what, value) for the tiles at the top, the most important first
+    doctor     ``Examination.to_dict()`` of the data
+    metrics    the rows of the run's metrics log
+    scores     what ``evaluation.classification.scores`` says of the held-out pictures
+    baselines  rows of a table with the same keys in each; ``"mine": True`` marks this model's
+    examples   judged pictures; the wrong ones are shown first
+    commands   what to type to have all this again
+    files      (path, what it is) of what was written
+    """
+
+    title: str
+    lead: str = ""
+    summary: Sequence[tuple[str, str]] = ()
+    doctor: Mapping[str, Any] | None = None
+    metrics: Sequence[Mapping[str, Any]] = ()
+    scores: Mapping[str, Any] | None = None
+    baselines: Sequence[Mapping[str, Any]] = ()
+    examples: Sequence[Example] = ()
+    commands: Sequence[str] = ()
+    files: Sequence[tuple[str, str]] = ()
+
+
+class Shown(NamedTuple):
+    """An example as the template wants it."""
+
+    picture: str
+    overlay: str
+    coarse: bool
+    right: bool
+    truth: str
+    answer: str
+    score: float
+    name: str
+
+
+def run_page(report: RunReport) -> str:
+    """A run as one HTML file that loads nothing from outside. Every name is shown as text."""
+    scores = report.scores
+    return render(
+        "run.html.j2",
+        styles=("page.css", "run.css"),
+        scripts=("theme.js",),
+        values={
+            "report": report,
+            "curves": _inline(curves_figure(report.metrics)) if report.metrics else None,
+            "held_out": held_out(scores) if scores else [],
+            "confusion": _inline(confusion_figure(scores["confusion"], scores["classes"]))
+            if scores
+            else None,
+            "reliability": _inline(reliability_figure(scores["bins"])) if scores else None,
+            "classes": worst_classes(scores) if scores else [],
+            "columns": [key for key in (report.baselines[0] if report.baselines else ()) if key != "mine"],
+            "shown": [_shown(one) for one in sorted(report.examples, key=_is_right)],
+            "cell": _cell,
+        },
+    )
+
+
+def held_out(scores: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """(what, value, its 95% interval) of the scores, for the table."""
+    intervals = scores["intervals"]
+
+    def between(key: str) -> str:
+        low, high = intervals[key]
+        return f"{percent(low)} to {percent(high)}"
+
+    rows = [("Accuracy", percent(scores["accuracy"]), between("accuracy"))]
+    if scores["top5_k"] < len(scores["classes"]):
+        rows.append((f"Truth among the first {scores['top5_k']}", percent(scores["top5"]), between("top5")))
+    macro = scores["macro"]
+    rows += [
+        ("Precision, mean over classes", percent(macro["precision"]), ""),
+        ("Recall, mean over classes", percent(macro["recall"]), ""),
+        ("Calibration error", percent(scores["ece"]), between("ece")),
+        ("Negative log-likelihood in nats", f"{scores['nll']:.4f}", ""),
+    ]
+    return rows
+
+
+def worst_classes(scores: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Classes with their precision and recall: all of them, or the worst where there are many."""
+    rows = [row for row in scores["per_class"] if row["support"]]
+    if len(rows) <= CLASSES:
+        return rows
+    return sorted(rows, key=lambda row: row["f1"])[:CLASSES]
+
+
+def _is_right(example: Example) -> bool:
+    return example.truth == example.answer
+
+
+def _shown(example: Example) -> Shown:
+    coarse = max(example.picture.size) <= COARSE
+    return Shown(
+        _thumbnail(example.picture, coarse),
+        _thumbnail(example.overlay, coarse),
+        coarse,
+        _is_right(example),
+        example.truth,
+        example.answer,
+        example.score,
+        example.name,
+    )
+
+
+def _thumbnail(picture: Image.Image, coarse: bool) -> str:
+    small = picture.convert("RGB")
+    small.thumbnail((THUMBNAIL, THUMBNAIL))
+    return data_address(small, lossy=not coarse)
+
+
+def _cell(key: str, value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, float):
+        return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+    return percent(value) if "accuracy" in key.lower() else f"{value:.4g}"
+
+
+def _inline(figure: Canvas) -> Markup:
+    return Markup(figure.svg(themed=True))

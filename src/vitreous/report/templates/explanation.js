@@ -1,0 +1,313 @@
+"use strict";
+// One picture seen by one model. Everything on the page follows from `state`; `render` redraws what changed.
+
+const data = JSON.parse(document.getElementById("data").textContent);
+const byId = (id) => document.getElementById(id);
+const cells = data.rows * data.cols;
+const prefixes = data.prefix.length;
+
+// ---- maps ------------------------------------------------------------------------------------------
+
+function bytesOf(text) {
+  const raw = atob(text);
+  const bytes = new Uint8Array(raw.length);
+  for (let i = 0; i < raw.length; i++) bytes[i] = raw.charCodeAt(i);
+  return bytes;
+}
+
+// A pack of maps: bytes of 0..255 of each map's own peak, and the peaks.
+function unpack(pack) {
+  return { bytes: bytesOf(pack.bytes), peaks: new Float32Array(bytesOf(pack.peaks).buffer) };
+}
+
+const mean = { ...data.mean, ...unpack(data.mean), prefix: bytesOf(data.mean.prefix) };
+const each = { ...data.each, ...unpack(data.each), prefix: bytesOf(data.each.prefix) };
+const reads = unpack(data.reads);
+const rollout = unpack(data.rollout);
+const relevance = unpack(data.relevance);
+const positions = data.positions && { ...data.positions, bytes: bytesOf(data.positions.bytes) };
+
+// 256 colours from the table's evenly spaced ones.
+const colours = (function () {
+  const table = data.colours.map((hex) => [0, 2, 4].map((at) => parseInt(hex.slice(at, at + 2), 16)));
+  return Array.from({ length: 256 }, (_, value) => {
+    const place = (value / 255) * (table.length - 1);
+    const below = Math.min(Math.floor(place), table.length - 2);
+    return table[below].map((low, i) => Math.round(low + (table[below + 1][i] - low) * (place - below)));
+  });
+})();
+
+// Draw map number `index` of some bytes, one pixel to a cell. An overlay is the clearer the hotter it is;
+// `stretch` spreads the map's own range over all colours.
+function paint(canvas, bytes, index, { overlay = false, stretch = false, opacity = 0.85 } = {}) {
+  canvas.width = data.cols;
+  canvas.height = data.rows;
+  const context = canvas.getContext("2d");
+  const image = context.createImageData(data.cols, data.rows);
+  const part = bytes.subarray(index * cells, (index + 1) * cells);
+  let low = 0, high = 255;
+  if (stretch) {
+    low = part.reduce((a, b) => Math.min(a, b), 255);
+    high = part.reduce((a, b) => Math.max(a, b), 0);
+  }
+  for (let i = 0; i < cells; i++) {
+    const value = high > low ? Math.round((255 * (part[i] - low)) / (high - low)) : 0;
+    image.data.set(colours[value], 4 * i);
+    image.data[4 * i + 3] = overlay ? Math.round(255 * opacity * Math.sqrt(value / 255)) : 255;
+  }
+  context.putImageData(image, 0, 0);
+}
+
+// ---- state -----------------------------------------------------------------------------------------
+
+// query: a prefix token (0 .. prefixes - 1) or a patch (prefixes + row * cols + col). head: -1 is the mean.
+const state = {
+  query: prefixes ? 0 : Math.floor(data.rows / 2) * data.cols + Math.floor(data.cols / 2),
+  pinned: false,
+  layer: data.layers - 1,
+  head: -1,
+  target: data.chosen,
+  method: "relevance",
+};
+
+function change(next) {
+  Object.assign(state, next);
+  render();
+}
+
+const isPatch = () => state.query >= prefixes;
+const patchOf = (query) => ({ row: Math.floor((query - prefixes) / data.cols), col: (query - prefixes) % data.cols });
+
+// The kept row of attention that belongs to a query: with blocks, several patches share one.
+function rowOf(pack, query) {
+  if (query < prefixes) return query;
+  const { row, col } = patchOf(query);
+  return prefixes + Math.floor(row / pack.side) * pack.cols + Math.floor(col / pack.side);
+}
+
+function mapOf(layer) {
+  const pack = state.head < 0 ? mean : each;
+  const rows = prefixes + pack.rows * pack.cols;
+  const group = state.head < 0 ? layer : layer * data.heads + state.head;
+  return { pack, index: group * rows + rowOf(pack, state.query) };
+}
+
+const percent = (value) => (value >= 0.0995 ? (100 * value).toFixed(0) : (100 * value).toFixed(1)) + "%";
+const numberOf = (cell) => cell + 1;
+
+function nameOf(query) {
+  if (query < prefixes) return data.prefix[query];
+  const { row, col } = patchOf(query);
+  const what = data.block > 1 ? "block" : "patch";
+  return `${what} ${numberOf(query - prefixes)} (row ${row + 1}, column ${col + 1})`;
+}
+
+// ---- 1: the answer ---------------------------------------------------------------------------------
+
+function buildAnswer() {
+  data.targets.forEach((target, index) => {
+    byId(`target-${index}`).addEventListener("click", () => change({ target: index, method: "relevance" }));
+  });
+  for (const radio of document.querySelectorAll("input[name=method]")) {
+    radio.addEventListener("change", () => change({ method: radio.value }));
+  }
+  const { left, top, right, bottom } = data.place;
+  const heat = byId("heat");
+  Object.assign(heat.style, {
+    left: percentOf(left), top: percentOf(top), width: percentOf(right - left), height: percentOf(bottom - top),
+    // What the model padded lies beyond its view and is not shown.
+    clipPath: `inset(0 ${percentOf((right - data.place.seen_right) / (right - left))} ${percentOf((bottom - data.place.seen_bottom) / (bottom - top))} 0)`,
+  });
+  const place = data.place;
+  const all = Math.min(place.seen_left, place.seen_top, 1 - place.seen_right, 1 - place.seen_bottom) > -0.005
+    && Math.max(place.seen_left, place.seen_top, 1 - place.seen_right, 1 - place.seen_bottom) < 0.005;
+  byId("seen").hidden = all;
+  Object.assign(byId("seen").style, {
+    left: percentOf(data.place.seen_left), top: percentOf(data.place.seen_top),
+    width: percentOf(data.place.seen_right - data.place.seen_left),
+    height: percentOf(data.place.seen_bottom - data.place.seen_top),
+  });
+}
+
+const percentOf = (part) => `${100 * part}%`;
+
+function renderAnswer() {
+  data.targets.forEach((_, index) => byId(`target-${index}`).setAttribute("aria-pressed", String(index === state.target)));
+  for (const radio of document.querySelectorAll("input[name=method]")) radio.checked = radio.value === state.method;
+  const bare = state.method === "none";
+  byId("heat").hidden = bare;
+  byId("source").classList.toggle("dim", !bare);
+  if (state.method === "relevance") paint(byId("heat"), relevance.bytes, state.target, { overlay: true, stretch: true });
+  if (state.method === "rollout") paint(byId("heat"), rollout.bytes, 0, { overlay: true, stretch: true });
+  const label = data.targets[state.target].label;
+  byId("method-told").textContent = {
+    relevance: `The patches whose attention raised the score of “${label}”.`,
+    rollout: "Attention followed through all layers, the same for every class.",
+    none: byId("seen").hidden ? "The picture." : "The picture. What lies within the dashed frame reached the model.",
+  }[state.method];
+}
+
+// ---- 2: a patch and what it attends to -------------------------------------------------------------
+
+function buildExplorer() {
+  const stage = byId("stage");
+  const cellAt = (event) => {
+    const box = stage.getBoundingClientRect();
+    const col = Math.floor(((event.clientX - box.left) / box.width) * gridCols);
+    const row = Math.floor(((event.clientY - box.top) / box.height) * gridRows);
+    return prefixes + clamp(row, data.rows) * data.cols + clamp(col, data.cols);
+  };
+  stage.addEventListener("pointermove", (event) => {
+    if (event.pointerType !== "touch" && !state.pinned) change({ query: cellAt(event) });
+  });
+  stage.addEventListener("click", (event) => {
+    const query = cellAt(event);
+    change({ query, pinned: !(state.pinned && query === state.query) });
+  });
+  stage.addEventListener("keydown", (event) => {
+    const step = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }[event.key];
+    if (event.key === "Escape") change({ pinned: false });
+    if (event.key === "Enter" || event.key === " ") { change({ pinned: !state.pinned }); event.preventDefault(); }
+    if (!step) return;
+    event.preventDefault();
+    const from = isPatch() ? patchOf(state.query) : { row: Math.floor(data.rows / 2), col: Math.floor(data.cols / 2) };
+    const [row, col] = [clamp(from.row + step[0], data.rows), clamp(from.col + step[1], data.cols)];
+    change({ query: prefixes + row * data.cols + col, pinned: true });
+  });
+  data.prefix.forEach((_, index) => {
+    byId(`prefix-${index}`).addEventListener("click", () => change({ query: index, pinned: true }));
+  });
+  byId("head").addEventListener("change", (event) => change({ head: Number(event.target.value) }));
+  for (let layer = 0; layer < data.layers; layer++) {
+    byId(`layer-${layer}`).addEventListener("click", () => change({ layer }));
+  }
+}
+
+// Blocks at the edge may reach beyond the picture, so a grid may be a little larger than the stage.
+const gridRows = data.grid_rows / data.block;
+const gridCols = data.grid_cols / data.block;
+const clamp = (value, count) => Math.max(0, Math.min(count - 1, value));
+
+function markOn(mark, query) {
+  mark.hidden = query < prefixes;
+  if (mark.hidden) return;
+  const side = state.head < 0 ? mean.side : each.side;
+  const { row, col } = patchOf(query);
+  const [top, left] = [Math.floor(row / side) * side, Math.floor(col / side) * side];
+  Object.assign(mark.style, {
+    left: percentOf(left / gridCols), top: percentOf(top / gridRows),
+    width: percentOf(Math.min(side, gridCols - left) / gridCols),
+    height: percentOf(Math.min(side, gridRows - top) / gridRows),
+  });
+}
+
+function renderExplorer() {
+  for (let layer = 0; layer < data.layers; layer++) {
+    const { pack, index } = mapOf(layer);
+    paint(byId(`map-${layer}`), pack.bytes, index, { overlay: true });
+    byId(`peak-${layer}`).textContent = percent(pack.peaks[index]);
+    byId(`layer-${layer}`).setAttribute("aria-pressed", String(layer === state.layer));
+  }
+  const { pack, index } = mapOf(state.layer);
+  paint(byId("stage-heat"), pack.bytes, index, { overlay: true });
+  markOn(byId("mark"), state.query);
+  data.prefix.forEach((_, at) => byId(`prefix-${at}`).setAttribute("aria-pressed", String(at === state.query)));
+  byId("head").value = String(state.head);
+  byId("told").replaceChildren(...told(pack, index));
+}
+
+// What the selected token does in the selected layer, in words.
+function told(pack, index) {
+  const part = pack.bytes.subarray(index * cells, (index + 1) * cells);
+  let best = 0;
+  for (let i = 1; i < cells; i++) if (part[i] > part[best]) best = i;
+  const strong = (words) => { const node = document.createElement("strong"); node.textContent = words; return node; };
+  const who = state.head < 0 ? `layer ${state.layer}, mean of all heads` : `layer ${state.layer}, head ${state.head}`;
+  const name = nameOf(state.query);
+  const words = [strong(name[0].toUpperCase() + name.slice(1)), ` in ${who}: most attention goes to `,
+    strong(nameOf(prefixes + best)), `, ${percent(pack.peaks[index])}`];
+  if (isPatch() && pack.side === 1) {
+    words.push(`; to itself ${percent((part[state.query - prefixes] / 255) * pack.peaks[index])}`);
+  }
+  if (prefixes) {
+    const others = prefixes > 1 ? "[CLS] and registers" : data.prefix[0];
+    words.push(`; to ${others} ${percent(pack.prefix[index] / 255)}`);
+  }
+  words.push(".");
+  if (state.pinned && isPatch()) words.push(" Held; press Escape or the patch again to let go.");
+  return words;
+}
+
+// ---- 3: every layer and head -----------------------------------------------------------------------
+
+function buildGrid() {
+  for (let layer = 0; layer < data.layers; layer++) {
+    for (let head = 0; head < data.heads; head++) {
+      paint(byId(`read-${layer}-${head}`).firstElementChild, reads.bytes, layer * data.heads + head);
+      byId(`read-${layer}-${head}`).addEventListener("click", () => {
+        change({ layer, head, ...(prefixes ? { query: 0 } : {}), pinned: true });
+      });
+    }
+  }
+}
+
+function renderGrid() {
+  for (const button of document.querySelectorAll(".grid button")) {
+    button.setAttribute("aria-pressed", String(button.id === `read-${state.layer}-${state.head}`));
+  }
+}
+
+// ---- 4: positions ----------------------------------------------------------------------------------
+
+function buildPositions() {
+  if (!positions) return;
+  // The classic grid: one small map for each position, and one pixel between the maps.
+  const canvas = byId("classic");
+  const size = Math.max(1, Math.round(12 / Math.max(data.rows, data.cols)));
+  const [wide, tall] = [data.cols * size + 1, data.rows * size + 1];
+  canvas.width = data.cols * wide - 1;
+  canvas.height = data.rows * tall - 1;
+  const context = canvas.getContext("2d");
+  context.imageSmoothingEnabled = false;
+  const one = document.createElement("canvas");
+  for (let cell = 0; cell < cells; cell++) {
+    paint(one, positions.bytes, cell);
+    context.drawImage(one, (cell % data.cols) * wide, Math.floor(cell / data.cols) * tall, data.cols * size, data.rows * size);
+  }
+  canvas.addEventListener("pointermove", (event) => {
+    const box = canvas.getBoundingClientRect();
+    const col = clamp(Math.floor(((event.clientX - box.left) / box.width) * data.cols), data.cols);
+    const row = clamp(Math.floor(((event.clientY - box.top) / box.height) * data.rows), data.rows);
+    if (!state.pinned) change({ query: prefixes + row * data.cols + col });
+  });
+  const scale = byId("position-scale");
+  scale.width = 256; scale.height = 1;
+  const image = scale.getContext("2d").createImageData(256, 1);
+  colours.forEach((colour, i) => { image.data.set(colour, 4 * i); image.data[4 * i + 3] = 255; });
+  scale.getContext("2d").putImageData(image, 0, 0);
+}
+
+function renderPositions() {
+  if (!positions) return;
+  const cell = isPatch() ? state.query - prefixes : Math.floor(data.rows / 2) * data.cols + Math.floor(data.cols / 2);
+  paint(byId("similar"), positions.bytes, cell);
+  byId("similar-told").textContent = `The position of ${nameOf(prefixes + cell)} beside all others.`;
+}
+
+// ---- start -----------------------------------------------------------------------------------------
+
+let last = {};
+function render() {
+  const changed = (...names) => names.some((name) => state[name] !== last[name]);
+  if (changed("target", "method")) renderAnswer();
+  if (changed("query", "layer", "head", "pinned")) renderExplorer();
+  if (changed("layer", "head")) renderGrid();
+  if (changed("query")) renderPositions();
+  last = { ...state };
+}
+
+buildAnswer();
+buildExplorer();
+buildGrid();
+buildPositions();
+render();

@@ -1,0 +1,62 @@
+"""The paper's formulas written out: attention as plain matrices, R as a whole matrix, autograd.
+
+It shares no code with vitreous.explain, and knows ``Classifier`` only by its parts.
+"""
+
+import torch
+from torch import Tensor
+
+from vitreous.models.classifier import Classifier
+
+
+def unfused(model: Classifier, images: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """(B, C, H, W) -> logits (B, K) and the weights (B, heads, N, N) of each layer, all in autograd."""
+    vit = model.backbone
+    layout = vit.embed.layout(images)
+    tokens = vit.embed(images, layout)
+    every = []
+    for block in vit.encoder.blocks:
+        attention = block.attention
+        batch, count, width = tokens.shape
+        size = width // attention.heads
+        qkv = attention.qkv(block.attention_norm(tokens))
+        q, k, v = (
+            part.reshape(batch, count, attention.heads, size).transpose(1, 2)
+            for part in qkv.split(width, dim=2)
+        )
+        weights = ((q @ k.transpose(2, 3)) / size**0.5).softmax(dim=3)
+        every.append(weights)
+        mixed = (weights @ v).transpose(1, 2).reshape(batch, count, width)
+        tokens = tokens + attention.projection(mixed)
+        tokens = tokens + block.mlp(block.mlp_norm(tokens))
+    tokens = vit.norm(tokens)
+    pooled = tokens[:, 0] if model.config.pool == "class" else tokens[:, layout.prefix :].mean(1)
+    return model.head(model.pool_norm(pooled)), every
+
+
+def relevance_matrix(model: Classifier, images: Tensor, index: int) -> Tensor:
+    """R (B, N, N) of arXiv:2103.15679, eq. 5 and 6, from explicit attention and its own gradients."""
+    logits, every = unfused(model, images)
+    gradients = torch.autograd.grad(logits[:, index].sum(), every)
+    total = torch.eye(every[0].shape[-1], dtype=images.dtype).expand(len(images), -1, -1)
+    for weights, gradient in zip(every, gradients, strict=True):
+        raised = (gradient * weights).clamp(min=0).mean(dim=1)
+        total = total + raised @ total
+    return total
+
+
+def rollout_matrix(model: Classifier, images: Tensor) -> Tensor:
+    """(B, N, N) of arXiv:2005.00928: the product of (A + I) / 2 over the layers."""
+    _, every = unfused(model, images)
+    total = torch.eye(every[0].shape[-1], dtype=images.dtype).expand(len(images), -1, -1)
+    for weights in every:
+        layer = (weights.mean(dim=1) + torch.eye(weights.shape[-1], dtype=images.dtype)) / 2
+        total = (layer / layer.sum(dim=2, keepdim=True)) @ total
+    return total
+
+
+def read(model: Classifier, matrix: Tensor, images: Tensor) -> Tensor:
+    """(B, N, N) -> (B, rows, cols): the class token's row, or the mean of the patches' rows."""
+    layout = model.backbone.embed.layout(images)
+    row = matrix[:, 0] if model.config.pool == "class" else matrix[:, layout.prefix :].mean(dim=1)
+    return row[:, layout.prefix :].reshape(-1, layout.rows, layout.cols)
