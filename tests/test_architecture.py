@@ -2,6 +2,7 @@
 
 import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -34,14 +35,20 @@ def test_a_file_is_one_idea(file: Path) -> None:
 def test_public_things_have_docstrings_and_the_library_does_not_print(file: Path) -> None:
     tree = ast.parse(file.read_text())
     assert ast.get_docstring(tree), "a file says what it is for"
+    for definition in public(tree):
+        assert ast.get_docstring(definition), f"{definition.name} at line {definition.lineno}"
     for node in ast.walk(tree):
-        if isinstance(node, ast.ClassDef | ast.FunctionDef) and not node.name.startswith("_"):
-            inner = any(
-                node in getattr(parent, "body", [])
-                for parent in ast.walk(tree)
-                if isinstance(parent, ast.FunctionDef)
-            )
-            overload = any("overload" in ast.unparse(part) for part in node.decorator_list)
-            assert inner or overload or ast.get_docstring(node), f"{node.name} at line {node.lineno}"
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print":
             assert "cli" in file.parts, f"print at line {node.lineno}"
+
+
+def public(scope: ast.Module | ast.ClassDef) -> Iterator[ast.ClassDef | ast.FunctionDef]:
+    """Classes and functions that others may use, and the methods of such classes."""
+    for node in scope.body:
+        if not isinstance(node, ast.ClassDef | ast.FunctionDef) or node.name.startswith("_"):
+            continue
+        if any("overload" in ast.unparse(part) for part in node.decorator_list):
+            continue
+        yield node
+        if isinstance(node, ast.ClassDef):
+            yield from public(node)

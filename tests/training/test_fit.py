@@ -153,9 +153,15 @@ def test_one_bad_step_changes_nothing_and_is_counted(config: TrainConfig) -> Non
 def test_a_bad_picture_is_replaced_named_and_counted(config: TrainConfig, pictures: Path) -> None:
     (pictures / "train" / "above" / "05.png").write_bytes(b"no picture")
     heard: list[str] = []
-    with pytest.raises(TrainingError, match=r"1 of 48 pictures cannot be used, more than 1%: .*05\.png"):
+    with pytest.raises(TrainingError, match=r"1 of 64 pictures cannot be used, more than 1%: .*05\.png"):
         fit(config, watch=lambda moment: heard.append(moment.kind))
     assert "troubled" in heard
+
+
+def test_a_bad_validation_picture_is_left_out_named_and_counted(config: TrainConfig, pictures: Path) -> None:
+    (pictures / "val" / "below" / "02.png").write_bytes(b"")
+    with pytest.raises(TrainingError, match=r"1 of 64 pictures cannot be used.*val.*02\.png"):
+        fit(config)
 
 
 def test_a_run_is_never_overwritten(config: TrainConfig) -> None:

@@ -192,36 +192,53 @@ def _ignore_interrupts(worker: int) -> None:
 
 
 class _InOrder(Dataset[Any]):
-    def __init__(self, collection: Collection, prepare: Preprocess) -> None:
+    def __init__(self, collection: Collection, prepare: Preprocess, tolerant: bool) -> None:
         self.collection = collection
         self.prepare = prepare
+        self.tolerant = tolerant
 
     def __len__(self) -> int:
         return len(self.collection)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, int, int]:
+    def __getitem__(self, index: int) -> tuple[Tensor, int, int] | None:
+        try:
+            image = self.prepare(self.collection.open(index)).image
+        except PictureError:
+            if self.tolerant:
+                return None
+            raise
         label = self.collection.samples[index].label
-        return self.prepare(self.collection.open(index)).image, -1 if label is None else label, index
+        return image, -1 if label is None else label, index
 
 
-def _stack(items: list[tuple[Tensor, int, int]]) -> Labelled:
-    images, labels, indices = zip(*items, strict=True)
+def _stack(items: list[tuple[Tensor, int, int] | None]) -> Labelled | None:
+    good = [item for item in items if item is not None]
+    if not good:
+        return None
+    images, labels, indices = zip(*good, strict=True)
     return Labelled(torch.stack(images), torch.tensor(labels), torch.tensor(indices))
 
 
 def batches(
-    collection: Collection, prepare: Preprocess, *, batch_size: int, workers: int = 0
+    collection: Collection,
+    prepare: Preprocess,
+    *,
+    batch_size: int,
+    workers: int = 0,
+    tolerant: bool = False,
 ) -> Iterator[Labelled]:
     """All pictures in order, each as ``prepare`` makes it. Labels are -1 where there are none.
 
+    ``tolerant`` leaves out what cannot be read; ``indices`` tell the caller which are there.
+
     Raises:
-        PictureError: the first picture that cannot be read; nothing is skipped.
+        PictureError: the first picture that cannot be read, unless ``tolerant``.
     """
     loader = DataLoader(
-        _InOrder(collection, prepare),
+        _InOrder(collection, prepare, tolerant),
         batch_size=batch_size,
         collate_fn=_stack,
         num_workers=workers,
         prefetch_factor=4 if workers else None,
     )
-    return iter(loader)
+    return (batch for batch in loader if batch is not None)

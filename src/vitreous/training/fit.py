@@ -1,6 +1,6 @@
 """The only training loop. What is learnt comes from the task, what is seen from the loader."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from copy import deepcopy
 from pathlib import Path
@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from vitreous.checkpoints.file import Checkpoint, save
 from vitreous.data.augment import TrainingView
+from vitreous.data.collection import Sample
 from vitreous.data.draws import seed_torch
-from vitreous.data.loader import Labelled, Order, TrainingPart, batches, training_parts
-from vitreous.errors import Interrupted, PictureError, TrainingError
+from vitreous.data.loader import Labelled, Order, TrainingPart, Trouble, batches, training_parts
+from vitreous.errors import DataError, Interrupted, PictureError, TrainingError
 from vitreous.evaluation.classification import fit_temperature
 from vitreous.layers.mlp import DropPath
 from vitreous.models.classifier import Classifier
@@ -33,6 +34,7 @@ from vitreous.training.state import Counters, Learner, load_state, save_state
 
 SKIPPED_IN_ROW = 10
 TROUBLED_SHARE = 0.01
+JUDGED_AT_ONCE = 256
 
 
 class Moment(NamedTuple):
@@ -172,7 +174,7 @@ class Loop:
         loss = torch.zeros((), device=self.world.device)
         for number in range(len(self.parts)):
             part = next(stream)
-            self._note_troubles(part)
+            self._note(part.troubles)
             for drop_path in self.drop_paths:
                 drop_path.rows = part.rows
             # Seeded for each part alike: the draw is made for the global batch and cut to its rows.
@@ -233,11 +235,11 @@ class Loop:
             "skipped_steps": counters.skipped,
         }
         counters.loss_sum = 0.0
-        self._check_troubles()
         if self.setup.validation is not None and (
             epoch % self.config.evaluate_every == 0 or counters.step == self.steps
         ):
             row |= self._judge()
+        self._check_troubles()
         if self.world.writes:
             counters.metrics_bytes = self.files.log(row, self.clock.speed(self.order.batch))
         self.watch(Moment("measured", counters.step, self.steps, None, row))
@@ -260,23 +262,30 @@ class Loop:
         return measures
 
     def _measure(self, model: nn.Module) -> dict[str, float]:
-        assert self.setup.validation is not None
+        """Measures over this process's share of the validation part, added to those of the others.
+        What cannot be read is left out, named and counted, as in training."""
+        validation = self.setup.validation
+        assert validation is not None
+        own = validation.select(range(self.world.rank, len(validation), self.world.size))
         model.eval()
         sums: dict[str, float] = {}
-        stream = batches(self.setup.validation, self.setup.preprocess, batch_size=self._judged_at_once())
-        for number, batch in enumerate(stream):
-            if number % self.world.size != self.world.rank:
-                continue
+        read: set[int] = set()
+        stream = batches(own, self.setup.preprocess, batch_size=JUDGED_AT_ONCE, tolerant=True)
+        for batch in stream:
+            read.update(batch.indices.tolist())
             with self._autocast():
                 for name, value in self.task.tally(model, _moved(batch, self.world.device)).items():
                     sums[name] = sums.get(name, 0.0) + value
-        return self.task.measures(distributed.total(sums, self.world))
+        self._note([_trouble(own.samples[index]) for index in range(len(own)) if index not in read])
+        totals = distributed.total(sums, self.world)
+        if not totals:
+            raise DataError(
+                f"{validation.name}: none of the {len(validation)} validation pictures can be read"
+            )
+        return self.task.measures(totals)
 
-    def _judged_at_once(self) -> int:
-        return min(256, max(1, -(-len(self.setup.validation or ()) // self.world.size)))
-
-    def _note_troubles(self, part: TrainingPart) -> None:
-        for name, reason in part.troubles:
+    def _note(self, troubles: Iterable[Trouble]) -> None:
+        for name, reason in troubles:
             if name not in self.learner.counters.troubles:
                 self.learner.counters.troubles[name] = reason
                 self._say("troubled", name=name, reason=reason)
@@ -286,10 +295,11 @@ class Loop:
         for found in distributed.gather(self.learner.counters.troubles, self.world):
             troubles |= found
         self.learner.counters.troubles = dict(sorted(troubles.items()))
-        if len(troubles) > TROUBLED_SHARE * len(self.setup.train):
+        pictures = len(self.setup.train) + len(self.setup.validation or ())
+        if len(troubles) > TROUBLED_SHARE * pictures:
             listed = "; ".join(f"{name}: {reason}" for name, reason in sorted(troubles.items()))
             raise TrainingError(
-                f"{len(troubles)} of {len(self.setup.train)} pictures cannot be used, more than"
+                f"{len(troubles)} of {pictures} pictures cannot be used, more than"
                 f" {TROUBLED_SHARE:.0%}: {listed}"
             )
 
@@ -330,7 +340,7 @@ class Loop:
             predictor = Predictor(
                 self.judged, setup.preprocess, setup.train.classes, device=self.world.device
             )
-            rows = predictor.logits(setup.validation.samples, self._judged_at_once())
+            rows = predictor.logits(setup.validation.samples, JUDGED_AT_ONCE)
             pairs = [
                 (row, label)
                 for (_, row), label in zip(rows, setup.validation.labels, strict=True)
@@ -367,6 +377,14 @@ class Loop:
 
 def _moved(batch: Labelled, device: torch.device) -> Labelled:
     return Labelled(*(part.to(device, non_blocking=True) for part in batch))
+
+
+def _trouble(sample: Sample) -> Trouble:
+    try:
+        sample.open()
+    except PictureError as error:
+        return Trouble(error.name, error.reason)
+    return Trouble(sample.name, "cannot be made ready for the model")
 
 
 def _copied(model: nn.Module) -> dict[str, Tensor]:
