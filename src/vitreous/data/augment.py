@@ -73,6 +73,8 @@ class TrainingView:
         import torch
         from torchvision.transforms import v2
 
+        from vitreous.data.affine import SubpixelAffine
+
         self.grey = prepare.channels == 1
         method = v2.InterpolationMode(prepare.interpolation)
         steps: list[Any] = []
@@ -88,7 +90,7 @@ class TrainingView:
             operations, magnitude = config.rand_augment
             steps.append(v2.RandAugment(operations, magnitude, interpolation=method))
         if config.rotate or config.shift or config.zoom:
-            affine = v2.RandomAffine(
+            affine = SubpixelAffine(
                 config.rotate,
                 translate=(config.shift, config.shift) if config.shift else None,
                 scale=(1 - config.zoom, 1 + config.zoom) if config.zoom else None,

@@ -61,15 +61,29 @@ class Explainable(Protocol):
     """A model with its preprocessing and classes; ``vitreous.predictor.Predictor`` is one."""
 
     @property
-    def model(self) -> nn.Module: ...
+    def model(self) -> nn.Module:
+        """The model, on its device."""
+        ...
+
     @property
-    def prepare(self) -> Callable[[Image.Image], Seen]: ...
+    def prepare(self) -> Callable[[Image.Image], Seen]:
+        """Picture -> view."""
+        ...
+
     @property
-    def answer(self) -> Callable[[Any], Answered]: ...
+    def answer(self) -> Callable[[Any], Answered]:
+        """View -> answer."""
+        ...
+
     @property
-    def classes(self) -> Sequence[str]: ...
+    def classes(self) -> Sequence[str]:
+        """The names of the logits, in order."""
+        ...
+
     @property
-    def device(self) -> Any: ...
+    def device(self) -> Any:
+        """Where the model is."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)

@@ -63,14 +63,17 @@ class Blocks(NamedTuple):
 
     @property
     def rows(self) -> int:
+        """Blocks from top to bottom."""
         return -(-self.layout.rows // self.side)
 
     @property
     def cols(self) -> int:
+        """Blocks from left to right."""
         return -(-self.layout.cols // self.side)
 
     @property
     def total(self) -> int:
+        """All blocks."""
         return self.rows * self.cols
 
     def member(self) -> Tensor:

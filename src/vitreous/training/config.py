@@ -78,6 +78,7 @@ class TrainConfig:
     mean: tuple[float, ...] | None = None  # of pixels in 0..1; None: measured on the training part
     std: tuple[float, ...] | None = None
     workers: int = 2  # loading processes
+    threads: int | None = None  # of one process on a CPU; None: torch decides, as many as there are cores
     device: str = "auto"
     precision: Precision = "auto"
     save_seconds: float = 60.0  # at most so much work is lost when a machine fails
@@ -88,6 +89,8 @@ class TrainConfig:
                 raise ConfigError(f"{name} must be 1 or more, got {getattr(self, name)}")
         if self.micro_batch is not None and self.micro_batch < 1:
             raise ConfigError(f"micro_batch must be 1 or more, got {self.micro_batch}")
+        if self.threads is not None and self.threads < 1:
+            raise ConfigError(f"threads must be 1 or more, got {self.threads}")
         if self.patience is not None and self.patience < 1:
             raise ConfigError(f"patience must be 1 or more, got {self.patience}")
         if not 0 <= self.average < 1:

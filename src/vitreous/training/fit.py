@@ -80,7 +80,9 @@ def fit(
         TrainingError: ten steps in a row without a finite gradient, or more than 1% bad pictures.
     """
     world = distributed.join(pick_device(config.device))
+    threads = torch.get_num_threads()
     try:
+        torch.set_num_threads(config.threads or threads)
         files = RunFiles(Path(config.output), config, world)
         files.claim(resume)
         setup = set_up(config)
@@ -89,6 +91,7 @@ def fit(
         with Signals() as signals:
             return Loop(config, setup, world, files, signals, watch or (lambda moment: None)).run()
     finally:
+        torch.set_num_threads(threads)
         distributed.leave(world)
 
 
