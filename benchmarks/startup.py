@@ -3,7 +3,7 @@
 Each pair runs in turn, so that a busy machine slows both; the table has the medians of whole
 processes in wall-clock seconds. The predictions of both sides are compared before anything is timed.
 
-    python benchmarks/startup.py [--rounds 11] [--model vit_ti_16]
+    python -m benchmarks.startup [--rounds 11] [--model vit_ti_16]
 """
 
 import argparse

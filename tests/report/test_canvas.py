@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from vitreous.errors import ConfigError
-from vitreous.report.canvas import Canvas, Palette, Run
+from vitreous.report.canvas import Canvas
+from vitreous.report.marks import Palette, Run
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -7,107 +7,18 @@ follows the page's light and dark.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Literal, NamedTuple
 
 from PIL import Image
 
 from vitreous.errors import ConfigError
-
-Point = tuple[float, float]
-Anchor = Literal["start", "middle", "end"]
-
-
-class Palette:
-    """The colours of every figure. The names are those of the CSS variables of the pages."""
-
-    PAPER = "#ffffff"
-    GROUND = "#f4f5f7"
-    LINE = "#d3d8df"
-    MUTED = "#667080"
-    INK = "#1b2028"
-    ACCENT = "#3554d1"
-    WARM = "#c2410c"
-    LEAF = "#0f766e"
-    PLUM = "#8b2fa0"
+from vitreous.report.marks import Anchor, Box, Drawing, Group, Outline, Palette, Photo, Point, Run, Words
+from vitreous.report.raster import draw
+from vitreous.report.svg import write_svg
 
 
-class Run(NamedTuple):
-    """A piece of a line of text; ``shift`` raises ("super") or lowers ("sub") it and makes it small."""
-
-    words: str
-    shift: Literal["", "sub", "super"] = ""
-    bold: bool = False
-    italic: bool = False
-
-
-@dataclass(frozen=True)
-class Box:
-    """A rectangle; ``opacity`` is of its fill."""
-
-    x: float
-    y: float
-    width: float
-    height: float
-    fill: str | None
-    stroke: str | None
-    thickness: float
-    radius: float
-    opacity: float
-
-
-@dataclass(frozen=True)
-class Outline:
-    """Straight lines through points, open or closed and filled."""
-
-    points: tuple[Point, ...]
-    stroke: str | None
-    fill: str | None
-    thickness: float
-    dash: tuple[float, float] | None
-    closed: bool
-
-
-@dataclass(frozen=True)
-class Words:
-    """One line of text. ``halo`` is a colour around the letters, for text on pictures."""
-
-    x: float
-    y: float
-    runs: tuple[Run, ...]
-    size: float
-    fill: str
-    anchor: Anchor
-    halo: str | None
-    turn: float
-
-
-@dataclass(frozen=True)
-class Photo:
-    """A raster picture; ``pixelated`` keeps its pixels as squares."""
-
-    x: float
-    y: float
-    width: float
-    height: float
-    image: Image.Image
-    pixelated: bool
-
-
-@dataclass(frozen=True)
-class Group:
-    """Marks that belong together: ``name`` is what an editor of the SVG sees."""
-
-    name: str
-    marks: list["Mark"]
-
-
-Mark = Box | Outline | Words | Photo | Group
-
-
-class Canvas:
+class Canvas(Drawing):
     """A figure of ``width`` x ``height`` units. ``title`` and ``description`` are for screen readers."""
 
     def __init__(
@@ -119,12 +30,7 @@ class Canvas:
         description: str = "",
         paper: str | None = Palette.PAPER,
     ) -> None:
-        self.width = width
-        self.height = height
-        self.title = title
-        self.description = description
-        self.paper = paper
-        self.marks: list[Mark] = []
+        super().__init__(width, height, title, description, paper, [])
         self._open = [self.marks]
 
     @contextmanager
@@ -212,14 +118,10 @@ class Canvas:
 
     def svg(self, *, themed: bool = False) -> str:
         """SVG text. ``themed``: the palette's colours are written as CSS variables of the page around."""
-        from vitreous.report.svg import write_svg
-
         return write_svg(self, themed=themed)
 
     def raster(self, scale: float = 2.0) -> Image.Image:
         """An RGB picture of ``scale`` pixels to a unit."""
-        from vitreous.report.raster import draw
-
         return draw(self, scale)
 
     def png(self, scale: float = 2.0) -> bytes:

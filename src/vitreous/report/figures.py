@@ -9,7 +9,8 @@ from numpy.typing import ArrayLike
 from PIL import Image
 
 from vitreous.errors import DataError
-from vitreous.report.canvas import Canvas, Palette
+from vitreous.report.canvas import Canvas
+from vitreous.report.marks import Palette
 from vitreous.report.patch_figure import patch_figure as patch_figure  # offered here too
 
 _COUNTED = 24  # classes; with more of them a cell is too small for its number

@@ -11,7 +11,8 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from vitreous.errors import ConfigError
-from vitreous.report.canvas import Canvas, Palette, Run
+from vitreous.report.canvas import Canvas
+from vitreous.report.marks import Palette, Run
 
 WIDTH, HEIGHT = 1240.0, 812.0
 LEFT, GRID_SIDE = 44.0, 404.0

@@ -1,4 +1,4 @@
-"""A canvas as pixels: PIL's drawing at twice the size, made smooth by halving it.
+"""A drawing as pixels: PIL's drawing at twice the size, made smooth by halving it.
 
 The one font is the scalable one that comes with PIL, so a figure looks the same on every machine. It knows
 Latin letters only: signs that it lacks are written with the nearest ones that it has.
@@ -7,15 +7,11 @@ Latin letters only: signs that it lacks are written with the nearest ones that i
 from functools import lru_cache
 from itertools import pairwise
 from math import hypot
-from typing import TYPE_CHECKING
 from unicodedata import combining, normalize
 
 from PIL import Image, ImageDraw, ImageFont
 
-from vitreous.report.canvas import Box, Group, Mark, Outline, Photo, Words
-
-if TYPE_CHECKING:
-    from vitreous.report.canvas import Canvas
+from vitreous.report.marks import Box, Drawing, Group, Mark, Outline, Photo, Words
 
 _FINER = 2
 _SMALL = 0.72
@@ -37,13 +33,13 @@ _PLAIN = str.maketrans(
 )
 
 
-def draw(canvas: "Canvas", scale: float) -> Image.Image:
-    """A canvas -> an RGB picture of ``scale`` pixels to a unit."""
-    size = (max(1, round(canvas.width * scale)), max(1, round(canvas.height * scale)))
-    paper = canvas.paper or "#ffffff"
+def draw(drawing: Drawing, scale: float) -> Image.Image:
+    """A drawing -> an RGB picture of ``scale`` pixels to a unit."""
+    size = (max(1, round(drawing.width * scale)), max(1, round(drawing.height * scale)))
+    paper = drawing.paper or "#ffffff"
     large = Image.new("RGB", (size[0] * _FINER, size[1] * _FINER), paper)
     painter = _Painter(large, scale * _FINER, paper)
-    for mark in canvas.marks:
+    for mark in drawing.marks:
         painter.paint(mark)
     return large.resize(size, Image.Resampling.BOX)
 

@@ -1,16 +1,12 @@
-"""A canvas as clean SVG: text stays text, groups keep their names, pictures are data inside the file."""
+"""A drawing as clean SVG: text stays text, groups keep their names, pictures are data inside the file."""
 
 from base64 import b64encode
 from html import escape
 from io import BytesIO
-from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from vitreous.report.canvas import Box, Group, Mark, Outline, Palette, Photo, Run, Words
-
-if TYPE_CHECKING:
-    from vitreous.report.canvas import Canvas
+from vitreous.report.marks import Box, Drawing, Group, Mark, Outline, Palette, Photo, Run, Words
 
 FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 _VARIABLES = {
@@ -19,22 +15,22 @@ _VARIABLES = {
 _SMALL = 0.72  # of the size, for what is raised or lowered
 
 
-def write_svg(canvas: "Canvas", *, themed: bool) -> str:
-    """A canvas -> one ``<svg>`` element with viewBox, title and description."""
+def write_svg(drawing: Drawing, *, themed: bool) -> str:
+    """A drawing -> one ``<svg>`` element with viewBox, title and description."""
     writer = _Writer(themed)
-    size = f"{_number(canvas.width)} {_number(canvas.height)}"
+    size = f"{_number(drawing.width)} {_number(drawing.height)}"
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {size}"'
-        f' width="{_number(canvas.width)}" height="{_number(canvas.height)}" role="img"'
+        f' width="{_number(drawing.width)}" height="{_number(drawing.height)}" role="img"'
         ' xml:space="preserve"'  # two spaces between pieces of text stay two
         f' font-family="{escape(FONTS)}">'
     )
-    lines = [head, f"<title>{_clean(canvas.title)}</title>"]
-    if canvas.description:
-        lines.append(f"<desc>{_clean(canvas.description)}</desc>")
-    if canvas.paper is not None and not themed:
-        lines.append(f'<rect width="100%" height="100%" fill="{canvas.paper}"/>')
-    for mark in canvas.marks:
+    lines = [head, f"<title>{_clean(drawing.title)}</title>"]
+    if drawing.description:
+        lines.append(f"<desc>{_clean(drawing.description)}</desc>")
+    if drawing.paper is not None and not themed:
+        lines.append(f'<rect width="100%" height="100%" fill="{drawing.paper}"/>')
+    for mark in drawing.marks:
         lines.extend(writer.write(mark))
     return "\n".join([*lines, "</svg>"]) + "\n"
 
