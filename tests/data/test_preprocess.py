@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.data.pictures import colour
+from vitreous.config import from_plain, to_plain
 from vitreous.data.preprocess import Placement, Preprocess
 from vitreous.errors import ConfigError
 
@@ -182,30 +183,30 @@ def test_restore_shows_what_the_model_saw() -> None:
 )
 def test_dictionaries_go_round(size, shorter, interpolation, mean) -> None:
     prepare = Preprocess(size=size, shorter=shorter, interpolation=interpolation, mean=tuple(mean))
-    assert Preprocess.from_dict(json.loads(json.dumps(prepare.to_dict()))) == prepare
+    assert from_plain(Preprocess, json.loads(json.dumps(to_plain(prepare)))) == prepare
 
 
 @pytest.mark.parametrize(
     ("values", "reason"),
     [
-        ({"sizes": [3, 3]}, "unknown preprocessing key 'sizes'; did you mean 'size'"),
-        ({"size": 224}, "size is 224"),
-        ({"size": [224]}, "height, width"),
+        ({"sizes": [3, 3]}, "unknown key 'sizes'; did you mean 'size'"),
+        ({"size": 224}, "size: wanted"),
+        ({"size": [224]}, "size: wanted 2 values"),
         ({"size": [224, 0]}, "height, width"),
-        ({"size": [224, 2.5]}, "height, width"),
+        ({"size": [224, 2.5]}, "size: wanted int"),
         ({"shorter": 0}, "shorter is 0"),
-        ({"shorter": True}, "shorter is True"),
+        ({"shorter": True}, "shorter: wanted int"),
         ({"interpolation": "bicubc"}, "did you mean 'bicubic'"),
-        ({"interpolation": 3}, "unknown interpolation 3"),
+        ({"interpolation": 3}, "interpolation: wanted str"),
         ({"mean": [0.5]}, "mean has 1 and std 3"),
         ({"mean": [0.5, 0.5], "std": [0.5, 0.5]}, "wanted 3 each"),
         ({"std": [0.5, 0.5, 0]}, "above zero"),
         ({"std": [0.5, 0.5, float("nan")]}, "above zero"),
-        ({"mean": [0.5, 0.5, "x"]}, "wrong preprocessing value"),
-        ({"mean": 0.5}, "wrong preprocessing value"),
+        ({"mean": [0.5, 0.5, "x"]}, "mean: wanted"),
+        ({"mean": 0.5}, "mean: wanted"),
     ],
 )
 def test_wrong_values_have_a_reason(values: dict[str, object], reason: str) -> None:
     with pytest.raises(ConfigError, match=reason) as caught:
-        Preprocess.from_dict(values)
+        from_plain(Preprocess, values)
     assert "\n" not in str(caught.value)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from vitreous.predictor import Predictor
     from vitreous.report.run_page import Example
     from vitreous.training.config import TrainConfig
+    from vitreous.training.fit import Moment
 
 EXAMPLES = 12  # test pictures that the report shows, wrong answers first
 
@@ -57,7 +58,7 @@ def demo(
     say(f"3. training a Vision Transformer from scratch, {config.epochs} epochs")
     predictor, ours = _train(config, splits, json)
     say("4. its rivals: the same data, the CNN for the same time")
-    rivals = _rivals(config, splits, predictor, ours.seconds, output)
+    rivals = _rivals(config, splits, predictor, ours.seconds)
     rows = [ours, *rivals]
     if not json:
         _show_rows(rows)
@@ -68,14 +69,16 @@ def demo(
             {
                 "seconds": monotonic() - begun,
                 "models": [{"name": row.name, "seconds": row.seconds, "scores": row.scores} for row in rows],
-                "written": [str(path) for path in written],
+                "written": list(map(str, written)),
             }
         )
         return
     show()
     show(f"done in {duration(monotonic() - begun)}; it wrote")
-    for path in written:
-        show(f"  {path}")
+    widest = max(len(str(path)) for path in written)
+    for path, what in written.items():
+        show(f"  {str(path).ljust(widest)}  {what}".rstrip())
+    show()
     show("go on with your own pictures, one folder for each class:")
     show("  vitreous train pictures/")
 
@@ -103,15 +106,21 @@ def _train(config: "TrainConfig", splits: "Splits", json: bool) -> tuple["Predic
     from vitreous.training.fit import fit
 
     with Watcher(config.epochs, json=False, quiet=json) as watcher:
-        run = fit(config, watch=watcher)
+
+        def watch(moment: "Moment") -> None:
+            # The data's note was printed already, and an epoch without a measure says little.
+            if moment.kind == "step" or "accuracy" in moment.values:
+                watcher(moment)
+
+        run = fit(config, watch=watch)
     predictor = load(str(run.path))
     scores = evaluate(predictor, splits, split="test")
     return predictor, Rivalry("Vision Transformer", scores, run.seconds)
 
 
-def _rivals(
-    config: "TrainConfig", splits: "Splits", predictor: "Predictor", seconds: float, output: Path
-) -> list[Rivalry]:
+def _rivals(config: "TrainConfig", splits: "Splits", predictor: "Predictor", seconds: float) -> list[Rivalry]:
+    from tempfile import TemporaryDirectory
+
     import numpy as np
 
     from vitreous.evaluation.classification import scores as judge
@@ -121,7 +130,8 @@ def _rivals(
 
     prepare, classes = predictor.preprocess, predictor.classes
     assert splits.train is not None and splits.validation is not None and splits.test is not None
-    cnn, run = train_cnn(replace(config, output=str(output / "cnn")), len(classes), seconds)
+    with TemporaryDirectory() as folder:
+        cnn, run = train_cnn(replace(config, output=folder), len(classes), seconds)
     begun = monotonic()
     decisions = support_vector_machine(splits.train, splits.validation, splits.test, prepare)
     machine = monotonic() - begun
@@ -160,8 +170,9 @@ def _write(
     examination: "Examination",
     rows: list[Rivalry],
     output: Path,
-) -> list[Path]:
-    """The report of the run, the page on one picture, and that picture; returns what was written."""
+) -> dict[Path, str]:
+    """The report of the run, the page on one picture, and that picture; returns every file that the demo
+    has written, with what it is."""
     import json
     from io import BytesIO
 
@@ -184,11 +195,22 @@ def _write(
     }
     for name, content in contents.items():
         write_result(output / name, content)
-    run = output / "run"
-    return [
-        *(output / name for name in contents),
-        *(run / name for name in ("best", "last", "config.json", "metrics.jsonl")),
-    ]
+    told = {
+        "report.html": "the run: scores, examples, curves; open this first",
+        "explanation.html": "one digit: move over a patch to see what it attends to",
+        f"{example.name}.png": "that digit",
+        "confusion.png": "what was taken for what",
+        "scores.json": "every figure, for machines",
+        "run/best/model.safetensors": "the best weights: 'vitreous predict' reads the folder run",
+        "run/last/model.safetensors": "the last weights",
+        "run/metrics.jsonl": "measures, a line for each epoch",
+        "run/config.json": "all settings",
+    }
+    files = sorted(
+        (path for path in output.rglob("*") if path.is_file()),
+        key=lambda path: (len(path.relative_to(output).parts), path),
+    )
+    return {path: told.get(path.relative_to(output).as_posix(), "") for path in files}
 
 
 def _report(

@@ -6,8 +6,7 @@ so that weights trained there see the same pixels here (tests/parity measures it
 Shapes: C channels; H x W source pixels; h x w view pixels.
 """
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from math import isfinite
 from typing import Any, NamedTuple, TypeVar
 
@@ -191,25 +190,6 @@ class Preprocess:
         array = pixels.permute(1, 2, 0).cpu().numpy()  # (h, w, C)
         return Image.fromarray(array if self.channels == 3 else array[:, :, 0])
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return {name: _plain(value) for name, value in asdict(self).items()}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "Preprocess":
-        """The inverse of ``to_dict``. ConfigError for a key it does not know, or a wrong value."""
-        known = [field.name for field in fields(cls)]
-        for key in values:
-            if key not in known:
-                raise ConfigError(f"unknown preprocessing key {key!r}{nearest(str(key), known)}")
-        arguments: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
-        }
-        try:
-            return cls(**arguments)
-        except TypeError as error:
-            raise ConfigError(f"wrong preprocessing value ({error})") from error
-
     def _cut(self, picture: Image.Image) -> tuple[Image.Image, Placement]:
         source = (picture.height, picture.width)
         method = INTERPOLATIONS[self.interpolation]
@@ -249,10 +229,6 @@ def _corner(side: int, wanted: int) -> int:
 
 def _is_pixels(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
 
 
 def _array(values: NDArray[Any] | Tensor) -> NDArray[Any]:

@@ -49,8 +49,13 @@ class Attention(nn.Module):
 
     def forward(self, tokens: Tensor, layout: Layout) -> Tensor:
         """(B, N, D) -> (B, N, D)."""
-        qkv = self.qkv(tokens).unflatten(2, (3, self.heads, -1))  # (B, N, 3, heads, d)
-        queries, keys, values = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # each (B, heads, N, d)
+        # Split before the heads are told apart: the gradients then come back in one copy, not two.
+        queries, keys, values = map(self._by_head, self.qkv(tokens).chunk(3, dim=2))
         bias = None if self.bias is None else self.bias(layout)
         mixed = self.mix(queries, keys, values, bias)  # (B, heads, N, d)
         return self.projection(mixed.transpose(1, 2).flatten(2))  # (B, N, D)
+
+    def _by_head(self, tokens: Tensor) -> Tensor:
+        """(B, N, D) -> (B, heads, N, d)."""
+        batch, count, _ = tokens.shape
+        return tokens.view(batch, count, self.heads, -1).transpose(1, 2)

@@ -25,6 +25,7 @@ from vitreous.explain.explanation import Explainable, patch_of
 from vitreous.explain.overlay import COLOURS
 from vitreous.explain.recording import Record, Recorded, recording
 from vitreous.explain.saliency import relevance_by_class
+from vitreous.layers.geometry import stem_convolutions
 from vitreous.layers.layout import Layout
 from vitreous.report.svg import data_address
 
@@ -281,6 +282,8 @@ def _facts(model: Any, view: View, layout: Layout, patch: int) -> dict[str, Any]
         "view": (height, width),
         "padded": (layout.rows * patch, layout.cols * patch),
         "patch": patch,
+        "stem": backbone.stem,
+        "kernels": [part.kernel for part in stem_convolutions(channels, backbone.encoder.width, patch)],
         "rows": layout.rows,
         "cols": layout.cols,
         "patches": layout.patches,

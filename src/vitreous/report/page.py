@@ -62,12 +62,19 @@ def pipeline(facts: dict[str, Any]) -> list[Step]:
     cut = f"{patch} × {patch} pixels"
     if facts["padded"] != (height, width):
         cut += f", padded to {facts['padded'][0]} × {facts['padded'][1]}"
-    steps = [
-        Step("Picture", f"{height} × {width} × {channels}", "resized, cut and normalised"),
-        Step("Cut", f"{rows} × {cols} = {patches} patches", cut),
-        Step("Flatten", f"{patches} × {vector:,}", f"{patch} · {patch} · {channels} numbers for a patch"),
-        Step("Project", f"{patches} × {wide}", f"times E, {vector:,} × {wide} (eq. 1)"),
-    ]
+    steps = [Step("Picture", f"{height} × {width} × {channels}", "resized, cut and normalised")]
+    if facts["stem"] == "conv":
+        small = " and ".join(f"{side} × {side}" for side in facts["kernels"])
+        steps += [
+            Step("Convolve", f"{rows} × {cols} × {wide}", f"kernels {small} in the place of cut and project"),
+            Step("Unroll", f"{patches} × {wide}", f"one token for each patch of {cut}"),
+        ]
+    else:
+        steps += [
+            Step("Cut", f"{rows} × {cols} = {patches} patches", cut),
+            Step("Flatten", f"{patches} × {vector:,}", f"{patch} · {patch} · {channels} numbers for a patch"),
+            Step("Project", f"{patches} × {wide}", f"times E, {vector:,} × {wide} (eq. 1)"),
+        ]
     if facts["prefix"]:
         parts = ["[CLS]"] * int(facts["class_token"])
         parts += [f"{facts['registers']} registers"] * bool(facts["registers"])

@@ -16,14 +16,14 @@ def digits(data: str, output: str) -> TrainConfig:
             name="vit_tiny",
             image_size=8,
             channels=1,
-            options={"patch": 2, "width": 64, "depth": 3, "heads": 4},
+            options={"patch": 2, "depth": 3, "stem": "conv"},
         ),
         # No flips and no crops: a mirrored 2 is no 2, and at 8 pixels nothing can be cut off.
         augment=AugmentConfig(
             crop=None, flip=0.0, rand_augment=None, rotate=10.0, shift=0.1, zoom=0.1, mixup=0.2
         ),
         optimizer=OptimizerConfig(learning_rate=2e-3, weight_decay=0.05),
-        epochs=70,
+        epochs=50,
         batch_size=64,
         average=0.99,
         evaluate_every=10,
