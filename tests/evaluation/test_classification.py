@@ -90,15 +90,27 @@ def test_the_temperature_is_the_minimum_that_scipy_finds() -> None:
 
     logits, labels, _ = made(seed=3)
     found = minimize_scalar(
-        lambda value: nll(logits / np.exp(value), labels), bounds=(-3, 3), method="bounded"
+        lambda value: expected_nll(logits / np.exp(value), labels), bounds=(-3, 3), method="bounded"
     )
     assert fit_temperature(logits, labels) == pytest.approx(np.exp(found.x), rel=1e-4)
 
 
-def test_the_temperature_stays_within_its_range_where_every_answer_is_right_or_wrong() -> None:
-    logits = np.eye(3)[[0, 1, 2]] * 4
-    assert fit_temperature(logits, [0, 1, 2]) == pytest.approx(TEMPERATURES[0])
+def expected_nll(logits, labels) -> float:
+    """The negative log-likelihood where a label is right with (n + 1) / (n + 2), else any other class."""
+    n, classes = logits.shape
+    every = [nll(logits, np.full(n, label)) for label in range(classes)]
+    other = (sum(every) - nll(logits, labels)) / (classes - 1)
+    return (n + 1) / (n + 2) * nll(logits, labels) + other / (n + 2)
+
+
+def test_a_few_right_answers_are_no_proof_of_certainty() -> None:
+    logits, labels = np.eye(3)[[0, 1, 2]] * 4, np.array([0, 1, 2])
+    few = fit_temperature(logits, labels)
+    # Each label counts 4/5, so the likeliest softmax gives it that.
+    assert softmax(logits / few)[0, 0] == pytest.approx(4 / 5)
+    assert fit_temperature(np.tile(logits, (50, 1)), np.tile(labels, 50)) < few
     assert fit_temperature(logits, [1, 2, 0]) == pytest.approx(TEMPERATURES[1])
+    assert fit_temperature(logits * 0.01, labels) == pytest.approx(TEMPERATURES[0])
 
 
 def test_calibration_lowers_the_error_of_pictures_that_it_was_not_fitted_on() -> None:
@@ -178,9 +190,9 @@ def test_what_is_added_to_a_row_changes_nothing(logits, labels, shift) -> None:
     labels=arrays(np.int64, 9, elements=st.integers(0, 4)),
 )
 def test_no_other_temperature_is_likelier(logits, labels) -> None:
-    best = nll(logits / fit_temperature(logits, labels), labels)
+    best = expected_nll(logits / fit_temperature(logits, labels), labels)
     for other in (0.05, 0.3, 1.0, 3.0, 20.0):
-        assert best <= nll(logits / other, labels) + 1e-9
+        assert best <= expected_nll(logits / other, labels) + 1e-9
 
 
 @pytest.mark.parametrize(
