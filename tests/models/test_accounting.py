@@ -1,8 +1,11 @@
 """Counts from a configuration alone, against torch's own counters and the published figures."""
 
+from itertools import accumulate
+
 import pytest
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from vitreous.models import catalog
@@ -50,6 +53,19 @@ def test_training_memory_is_what_autograd_keeps(
         model(torch.randn(1, 3, *size))
     measured = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
     assert account(config, size).training_bytes == pytest.approx(measured, rel=0.06)
+
+
+@pytest.mark.parametrize(("name", "size"), [("vit_tiny", (64, 64)), ("vit_ti_16", (224, 224))])
+def test_memory_without_gradients_is_what_the_allocator_hands_out(name: str, size: tuple[int, int]) -> None:
+    config = catalog.configure(name)
+    model, images = catalog.build(config).eval(), torch.randn(1, 3, *size)
+    with torch.no_grad(), profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        model(images)
+    recorded = profiler.profiler.kineto_results.events()
+    changes = [event for event in recorded if event.name() == "[memory]"]
+    changes.sort(key=lambda event: event.start_ns())
+    measured = max(accumulate(event.nbytes() for event in changes))
+    assert account(config, size).forward_bytes == pytest.approx(measured, rel=0.01)
 
 
 @pytest.mark.parametrize(

@@ -29,10 +29,15 @@ class EncoderBlock(nn.Module):
 
     def forward(self, tokens: Tensor, layout: Layout) -> Tensor:
         """(B, T+P, D) -> (B, T+P, D)."""
-        consulted = self.attention(self.attention_norm(tokens), layout)
-        tokens = tokens + self.drop_path(self.attention_scale(consulted))  # eq. 2
-        worked = self.mlp(self.mlp_norm(tokens))
-        return tokens + self.drop_path(self.mlp_scale(worked))  # eq. 3
+        # Nothing is kept under a name for longer than it is needed: that would be memory.
+        tokens = tokens + self._consult(self.attention_norm(tokens), layout)  # eq. 2
+        return tokens + self._work(self.mlp_norm(tokens))  # eq. 3
+
+    def _consult(self, tokens: Tensor, layout: Layout) -> Tensor:
+        return self.drop_path(self.attention_scale(self.attention(tokens, layout)))
+
+    def _work(self, tokens: Tensor) -> Tensor:
+        return self.drop_path(self.mlp_scale(self.mlp(tokens)))
 
 
 class Encoder(nn.Module):

@@ -72,8 +72,7 @@ class ViT(nn.Module):
     def forward(self, images: Tensor) -> Features:
         """(B, C, H, W) -> prefix (B, T, D) and one map (B, D, rows, cols)."""
         layout = self.embed.layout(images)
-        tokens = self.embed(images, layout)  # (B, T+P, D)
-        tokens = self.norm(self.encoder(tokens, layout))  # (B, T+P, D), eq. 4
+        tokens = self.norm(self.encoder(self.embed(images, layout), layout))  # (B, T+P, D), eq. 4
         prefix, grid = layout.split(tokens)  # (B, T, D), (B, D, rows, cols)
         return Features(prefix=prefix, maps=(grid,))
 

@@ -117,10 +117,11 @@ def _token_macs(vit: ViTConfig) -> int:
 
 
 def _forward_floats(vit: ViTConfig, tokens: int) -> int:
-    """Inside an MLP: the residual stream, the normalised tokens, and the hidden layer before and after
-    its activation. Attention holds less (queries, keys, values, output: 6 N D with the stream)."""
+    """Inside an MLP: what the encoder and the block were given, the stream after attention, its
+    normalised tokens, and the hidden layer before and after its activation. Attention holds less: the
+    first three, queries, keys, values, and its output twice."""
     width = vit.encoder.width
-    return tokens * max(2 * width + 2 * vit.encoder.mlp_width, 6 * width)
+    return tokens * max(4 * width + 2 * vit.encoder.mlp_width, 8 * width)
 
 
 def _training_floats(vit: ViTConfig, tokens: int) -> int:
