@@ -35,7 +35,9 @@ def command(output: Path, *, resume: bool) -> list[str]:
 def finish(output: Path, *, resume: bool) -> float:
     """Run to the end; returns the seconds."""
     begun = time.monotonic()
-    subprocess.run(command(output, resume=resume), check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        command(output, resume=resume), check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     return time.monotonic() - begun
 
 

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from vitreous.config import to_plain
-from vitreous.errors import ConfigError, Interrupted, TrainingError
+from vitreous.errors import ConfigError, Interrupted, MissingPackage, TrainingError
 from vitreous.models import catalog
 from vitreous.models.classifier import Logits
 from vitreous.predictor import load
@@ -208,3 +208,20 @@ def test_a_damaged_state_is_passed_over_for_the_one_before(config: TrainConfig, 
     newest.write_bytes(content)
     fit(damaged, resume=True)
     assert_same_end(tmp_path / "run", tmp_path / "damaged")
+
+
+@pytest.mark.parametrize("track", ["tensorboard", "none"])
+def test_tensorboard_has_the_measures_where_it_is_wanted(config: TrainConfig, track: str) -> None:
+    run = fit(replace(config, epochs=1, track=track))  # type: ignore[arg-type]
+    written = list((run.path / "tensorboard").glob("events*")) if (run.path / "tensorboard").exists() else []
+    assert len(written) == (1 if track == "tensorboard" else 0)
+    assert all(b"validation_loss" in file.read_bytes() for file in written)
+
+
+def test_a_missing_tensorboard_is_said_with_its_install_line(
+    config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vitreous.training.output.find_spec", lambda name: None)
+    with pytest.raises(MissingPackage, match=r"pip install 'vitreous\[track\]'"):
+        fit(replace(config, track="tensorboard"))
+    assert not Path(config.output).exists()

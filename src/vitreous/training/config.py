@@ -14,6 +14,7 @@ from vitreous.models import catalog
 from vitreous.models.config import ClassifierConfig
 
 Precision = Literal["auto", "float32", "bfloat16"]
+Track = Literal["auto", "tensorboard", "none"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +82,7 @@ class TrainConfig:
     threads: int | None = None  # of one process on a CPU; None: torch decides, as many as there are cores
     device: str = "auto"
     precision: Precision = "auto"
+    track: Track = "auto"  # auto: TensorBoard where it is installed
     save_seconds: float = 60.0  # at most so much work is lost when a machine fails
 
     def __post_init__(self) -> None:

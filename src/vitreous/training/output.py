@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vitreous.config import from_plain, to_plain
-from vitreous.errors import CheckpointError, ConfigError, StorageError
+from vitreous.errors import CheckpointError, ConfigError, MissingPackage, StorageError
 from vitreous.training.config import TrainConfig
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 CONFIG, METRICS, SPEED = "config.json", "metrics.jsonl", "speed.jsonl"
 # These may differ between a run and its resumption: they do not change what is learnt.
-FREE = ("output", "workers", "device", "save_seconds")
+FREE = ("output", "workers", "device", "save_seconds", "track")
 
 
 class RunFiles:
@@ -55,7 +55,7 @@ class RunFiles:
             return
         with (self.path / METRICS).open("ab") as file:
             file.truncate(size)
-        if find_spec("tensorboard") is not None:
+        if self.config.track != "none" and find_spec("tensorboard") is not None:
             from torch.utils.tensorboard import SummaryWriter
 
             self.board = SummaryWriter(str(self.path / "tensorboard"))
@@ -93,7 +93,10 @@ def check_free(path: Path, config: TrainConfig, *, resume: bool) -> None:
 
     Raises:
         ConfigError: something is there and ``resume`` was not said, or it is another run's.
+        MissingPackage: TensorBoard was asked for and is not installed.
     """
+    if config.track == "tensorboard" and find_spec("tensorboard") is None:
+        raise MissingPackage("tensorboard", "track")
     if path.exists() and not path.is_dir():
         raise ConfigError(f"{path} is a file; give another --output")
     if resume and (path / CONFIG).exists():
