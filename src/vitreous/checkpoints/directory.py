@@ -146,8 +146,8 @@ def _move_into_place(temporary: Path, target: Path) -> None:
         _flush(target.parent)
         verify_directory(target)
     except BaseException as error:
+        shutil.rmtree(target, ignore_errors=True)
         if previous.exists():
-            shutil.rmtree(target, ignore_errors=True)
             previous.rename(target)
         if isinstance(error, CheckpointError):
             raise OSError(errno.EIO, "the disk did not give back what was written") from error

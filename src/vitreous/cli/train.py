@@ -63,7 +63,7 @@ class Watcher:
     def __init__(self, epochs: int, *, json: bool, quiet: bool = False) -> None:
         self.epochs = epochs
         self.json = json and not quiet
-        self.progress = Progress("training", quiet=json or quiet)
+        self.progress = Progress("training", quiet=json or quiet or not _speaks())
 
     def __enter__(self) -> "Watcher":
         self.progress.__enter__()

@@ -29,12 +29,9 @@ def drawing(*parts: int | str) -> Iterator[None]:
         generator.set_state(before)
 
 
-def seed_torch(device: torch.device, *parts: int | str) -> None:
-    """Seed the generators that a model on ``device`` draws from.
+def seed_torch(*parts: int | str) -> None:
+    """Seed torch's CPU generator, from which all weights and all drops of stochastic depth are drawn.
 
     Not ``torch.manual_seed``: where a GPU is there but unused, that stores a traceback for each call.
     """
-    seed = seed_of(*parts)
-    torch.default_generator.manual_seed(seed)
-    if device.type == "cuda":
-        torch.cuda.manual_seed(seed)
+    torch.default_generator.manual_seed(seed_of(*parts))

@@ -24,6 +24,7 @@ from PIL import Image
 from vitreous.data.colours import as_rgb as as_rgb  # offered here too, beside open_picture
 from vitreous.data.colours import wide_to_rgb
 from vitreous.data.formats import HEADER, ends_early, kind_of
+from vitreous.data.jpeg import count_scans
 from vitreous.data.png import lacks_rows
 from vitreous.errors import PictureError
 
@@ -132,7 +133,7 @@ def _decode(file: IO[bytes], name: str, pixel_limit: int) -> Decoded:
     file.seek(0)
     if kind == "JPEG":
         encoded = file.read()
-        if encoded.count(b"\xff\xda") > _SCAN_LIMIT:
+        if count_scans(encoded) > _SCAN_LIMIT:
             raise PictureError(name, f"damaged JPEG: more than {_SCAN_LIMIT} scans")
         file = BytesIO(encoded)
     module, plugin = _PLUGINS[kind]

@@ -7,9 +7,9 @@ processes and accumulated small batches see the same pictures, views and mixture
 Shapes: B pictures; C channels; H x W pixels; K classes.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
-from signal import SIG_DFL, SIG_IGN, SIGINT, SIGTERM, signal
+from signal import SIG_IGN, SIGINT, SIGTERM, signal
 from typing import Any, NamedTuple
 
 import torch
@@ -80,7 +80,7 @@ class _Request(NamedTuple):
 
 
 class _Plan(Sampler[list[_Request]]):
-    """The parts of one process, step after step, from ``first`` to before ``last``."""
+    """The parts of one process, step after step."""
 
     def __init__(self, order: Order, steps: range, parts: list[tuple[int, int]], neighbours: bool) -> None:
         self.order = order
@@ -168,7 +168,7 @@ def training_parts(
     steps: range,
     parts: list[tuple[int, int]],
     workers: int = 0,
-) -> Iterator[TrainingPart]:
+) -> Generator[TrainingPart, None, None]:
     """The parts (start, stop) of every global batch that this process forwards, for ``steps``.
 
     A picture that cannot be read is replaced by the next one in the collection's order, and named in
@@ -180,15 +180,16 @@ def training_parts(
         collate_fn=_Collate(len(collection.classes), augment, order.seed),
         num_workers=workers,
         prefetch_factor=4 if workers else None,
-        worker_init_fn=_ignore_interrupts,
+        worker_init_fn=_ignore_signals,
     )
-    return iter(loader)
+    yield from loader  # a generator, so that whoever closes it ends the loading processes too
 
 
-def _ignore_interrupts(worker: int) -> None:
-    """Ctrl-C reaches every process of a terminal; the run decides when it ends, not its loaders."""
+def _ignore_signals(worker: int) -> None:
+    """Ctrl-C reaches every process of a terminal, and a batch system's SIGTERM every process of a job; the
+    run decides when it ends, not its loaders. They end when their queues are closed."""
     signal(SIGINT, SIG_IGN)
-    signal(SIGTERM, SIG_DFL)
+    signal(SIGTERM, SIG_IGN)
 
 
 class _InOrder(Dataset[Any]):

@@ -143,7 +143,7 @@ def choose(splits: Splits, lineage: Mapping[str, Any], split: str = "auto") -> P
             " training pictures cannot be told apart, so the figures may flatter"
         )
         return Part(whole, "all", why)
-    return Part(whole, "all", "the model was not trained on any of these pictures")
+    return Part(whole, "all", "nothing recorded says that the model was trained on these pictures")
 
 
 def align(collection: Collection, classes: Sequence[str]) -> Collection:

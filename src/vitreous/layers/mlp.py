@@ -72,7 +72,8 @@ class DropPath(nn.Module):
             return branch
         start, stop, total = self.rows or (0, branch.shape[0], branch.shape[0])
         keep = 1.0 - self.probability
-        kept = torch.rand(total, device=branch.device)[start:stop] < keep  # (B,)
+        # Drawn on the CPU, whatever the device: one generator to seed, and the same draw everywhere.
+        kept = torch.rand(total)[start:stop].to(branch.device) < keep  # (B,)
         shape = (-1, *(1 for _ in branch.shape[1:]))
         return branch * (kept.to(branch.dtype) / keep).view(shape)
 

@@ -36,6 +36,8 @@ def join(device: torch.device) -> World:
     if device.type == "cuda":
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)
+    else:
+        device = torch.device("cpu")  # gloo exchanges nothing with other devices
     if not distributed.is_initialized():
         distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     return World(distributed.get_rank(), size, device)
@@ -60,6 +62,8 @@ def parts_of(batch: int, micro_batch: int | None, world: World) -> list[tuple[in
 
     All are of one size, so that the mean of their losses is the loss of the whole.
     """
+    if batch < world.size:
+        raise ConfigError(f"fewer training pictures than the {world.size} processes; start fewer of them")
     if batch % world.size:
         raise ConfigError(
             f"batch_size {batch} cannot be shared by {world.size} processes; wanted a multiple of them"

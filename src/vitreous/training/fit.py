@@ -1,40 +1,39 @@
 """The only training loop. What is learnt comes from the task, what is seen from the loader."""
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import nullcontext
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing, nullcontext
 from copy import deepcopy
 from pathlib import Path
+from shlex import quote
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from vitreous.checkpoints.file import Checkpoint, save
 from vitreous.data.augment import TrainingView
-from vitreous.data.collection import Sample
 from vitreous.data.draws import seed_torch
-from vitreous.data.loader import Labelled, Order, TrainingPart, Trouble, batches, training_parts
-from vitreous.errors import DataError, Interrupted, PictureError, TrainingError
-from vitreous.evaluation.classification import fit_temperature
+from vitreous.data.loader import Order, TrainingPart, Trouble, training_parts
+from vitreous.errors import Interrupted, TrainingError
 from vitreous.layers.mlp import DropPath
 from vitreous.models.classifier import Classifier
-from vitreous.predictor import Predictor, pick_device
+from vitreous.predictor import pick_device
 from vitreous.tasks.classification import Classification
 from vitreous.tasks.task import Task
 from vitreous.training import distributed
 from vitreous.training.clock import Clock
 from vitreous.training.config import TrainConfig
 from vitreous.training.distributed import World
+from vitreous.training.held_out import HeldOut
 from vitreous.training.optimizer import Average, build_optimizer, learning_rate
 from vitreous.training.output import RunFiles
+from vitreous.training.precision import autocast, moved
 from vitreous.training.setup import Setup, set_up
 from vitreous.training.signals import Signals
 from vitreous.training.state import Counters, Learner, load_state, save_state
 
 SKIPPED_IN_ROW = 10
 TROUBLED_SHARE = 0.01
-JUDGED_AT_ONCE = 256
 
 
 class Moment(NamedTuple):
@@ -113,19 +112,20 @@ class Loop:
         self.task: Task = Classification(config.smoothing)
         pictures = len(setup.train)
         batch = min(config.batch_size, pictures // world.size * world.size)
+        self.parts = distributed.parts_of(batch, config.micro_batch, world)
         self.order = Order(pictures=pictures, batch=batch, seed=config.seed)
         self.steps = config.epochs * self.order.steps_per_epoch
-        self.parts = distributed.parts_of(batch, config.micro_batch, world)
         model = setup.model.to(world.device)
         self.learner = Learner(
             model=model,
             optimizer=build_optimizer(model, config.optimizer),
             average=Average(model, config.average) if config.average else None,
             best={},
-            counters=Counters(threads=torch.get_num_threads()),
+            counters=Counters(threads=torch.get_num_threads(), data=setup.fingerprint),
         )
         self.judged = deepcopy(model) if config.average else model
         self.drop_paths = [module for module in model.modules() if isinstance(module, DropPath)]
+        self.held_out = HeldOut(setup.validation, setup.preprocess, self.task, world, config.precision)
         self.clock = Clock()
 
     def run(self) -> Run:
@@ -133,10 +133,10 @@ class Loop:
         self._begin()
         counters = self.learner.counters
         model = distributed.shared(self.learner.model, self.world)
-        stream = self._stream()
-        while counters.step < self.steps and not counters.finished:
-            loss = self._step(model, stream)
-            self._finish_step(loss)
+        with closing(self._stream()) as stream:
+            while counters.step < self.steps and not counters.finished:
+                loss = self._step(model, stream)
+                self._finish_step(loss)
         counters.finished = True
         self._save()
         return self._end()
@@ -144,6 +144,8 @@ class Loop:
     def _begin(self) -> None:
         for note in self.setup.notes:
             self._say("note", text=note)
+        if self.order.batch < self.config.batch_size:
+            self._say("note", text=f"a batch is {self.order.batch} pictures: there are no more")
         if load_state(self.files.path, self.learner):
             counters = self.learner.counters
             self._say("note", text=f"going on at step {counters.step} of {self.steps}")
@@ -153,10 +155,16 @@ class Loop:
                     text=f"begun with {counters.threads} threads, now {torch.get_num_threads()}:"
                     " the last bits may differ from an uninterrupted run",
                 )
+        steps = set(distributed.gather(self.learner.counters.step, self.world))
+        if len(steps) > 1:
+            raise TrainingError(
+                f"the processes found saved states of different steps ({sorted(steps)}) in"
+                f" {self.files.path}; put --output on storage that all machines share"
+            )
         self.files.open_metrics(self.learner.counters.metrics_bytes)
         self.clock.start(self.learner.counters.step)
 
-    def _stream(self) -> Iterator[TrainingPart]:
+    def _stream(self) -> Generator[TrainingPart, None, None]:
         return training_parts(
             self.setup.train,
             TrainingView(self.config.augment, self.setup.preprocess),
@@ -181,10 +189,10 @@ class Loop:
             for drop_path in self.drop_paths:
                 drop_path.rows = part.rows
             # Seeded for each part alike: the draw is made for the global batch and cut to its rows.
-            seed_torch(self.world.device, "step", config.seed, counters.step)
+            seed_torch("step", config.seed, counters.step)
             last = number == len(self.parts) - 1
-            with self._unsynchronised(model, last), self._autocast():
-                total = self.task.loss(model, _moved(part.batch, self.world.device)).total
+            with self._unsynchronised(model, last), autocast(self.config.precision, self.world.device):
+                total = self.task.loss(model, moved(part.batch, self.world.device)).total
                 torch.autograd.backward(total / len(self.parts))
             loss += total.detach() / len(self.parts)
         norm = nn.utils.clip_grad_norm_(self.learner.model.parameters(), config.optimizer.clip)
@@ -204,6 +212,7 @@ class Loop:
         loss, signal = self.signals.share(loss, self.world)
         if counters.skipped_in_row == 0:
             counters.loss_sum += loss
+            counters.loss_steps += 1
         counters.step += 1
         self.clock.tick(counters.step)
         left = self.clock.left(self.steps - counters.step)
@@ -219,8 +228,7 @@ class Loop:
         if signal:
             self._save()
             raise Interrupted(
-                f"stopped after step {counters.step} of {self.steps}, state saved;"
-                f" go on with: vitreous train --resume --output {self.config.output}",
+                f"stopped after step {counters.step} of {self.steps}, state saved{self._way_on()}",
                 exit_code=signal,
             )
         # Only the writer reads the clock, so that the processes need not agree on the time.
@@ -233,14 +241,12 @@ class Loop:
         row: dict[str, Any] = {
             "epoch": epoch,
             "step": counters.step,
-            "loss": counters.loss_sum / self.order.steps_per_epoch,
+            "loss": counters.loss_sum / counters.loss_steps if counters.loss_steps else None,
             "learning_rate": learning_rate(counters.step - 1, self.steps, self.config.optimizer),
             "skipped_steps": counters.skipped,
         }
-        counters.loss_sum = 0.0
-        if self.setup.validation is not None and (
-            epoch % self.config.evaluate_every == 0 or counters.step == self.steps
-        ):
+        counters.loss_sum, counters.loss_steps = 0.0, 0
+        if epoch % self.config.evaluate_every == 0 or counters.step == self.steps:
             row |= self._judge()
         self._check_troubles()
         if self.world.writes:
@@ -265,27 +271,9 @@ class Loop:
         return measures
 
     def _measure(self, model: nn.Module) -> dict[str, float]:
-        """Measures over this process's share of the validation part, added to those of the others.
-        What cannot be read is left out, named and counted, as in training."""
-        validation = self.setup.validation
-        assert validation is not None
-        own = validation.select(range(self.world.rank, len(validation), self.world.size))
-        model.eval()
-        sums: dict[str, float] = {}
-        read: set[int] = set()
-        stream = batches(own, self.setup.preprocess, batch_size=JUDGED_AT_ONCE, tolerant=True)
-        for batch in stream:
-            read.update(batch.indices.tolist())
-            with self._autocast():
-                for name, value in self.task.tally(model, _moved(batch, self.world.device)).items():
-                    sums[name] = sums.get(name, 0.0) + value
-        self._note([_trouble(own.samples[index]) for index in range(len(own)) if index not in read])
-        totals = distributed.total(sums, self.world)
-        if not totals:
-            raise DataError(
-                f"{validation.name}: none of the {len(validation)} validation pictures can be read"
-            )
-        return self.task.measures(totals)
+        measures, troubles = self.held_out.measure(model)
+        self._note(troubles)
+        return measures
 
     def _note(self, troubles: Iterable[Trouble]) -> None:
         for name, reason in troubles:
@@ -297,8 +285,10 @@ class Loop:
         troubles: dict[str, str] = {}
         for found in distributed.gather(self.learner.counters.troubles, self.world):
             troubles |= found
+        if self.world.writes:
+            self._note(Trouble(name, reason) for name, reason in sorted(troubles.items()))
         self.learner.counters.troubles = dict(sorted(troubles.items()))
-        pictures = len(self.setup.train) + len(self.setup.validation or ())
+        pictures = len(self.setup.train) + len(self.setup.validation)
         if len(troubles) > TROUBLED_SHARE * pictures:
             listed = "; ".join(f"{name}: {reason}" for name, reason in sorted(troubles.items()))
             raise TrainingError(
@@ -313,12 +303,10 @@ class Loop:
 
     def _end(self) -> Run:
         counters = self.learner.counters
-        measures: dict[str, float] = {}
         last = self.learner.average.weights if self.learner.average else _copied(self.learner.model)
         best = self.learner.best or last
-        if self.setup.validation is not None:
-            self.judged.load_state_dict(best)
-            measures = self._measure(self.judged)
+        self.judged.load_state_dict(best)
+        measures = self._measure(self.judged)
         if not isinstance(self.learner.model, Classifier):
             self.learner.model.load_state_dict(best)
         elif self.world.writes:
@@ -338,19 +326,6 @@ class Loop:
         setup, counters = self.setup, self.learner.counters
         model = deepcopy(self.judged).cpu().eval()
         assert isinstance(model, Classifier)
-        temperature = 1.0
-        if setup.validation is not None:
-            predictor = Predictor(
-                self.judged, setup.preprocess, setup.train.classes, device=self.world.device
-            )
-            rows = predictor.logits(setup.validation.samples, JUDGED_AT_ONCE)
-            pairs = [
-                (row, label)
-                for (_, row), label in zip(rows, setup.validation.labels, strict=True)
-                if not isinstance(row, PictureError)
-            ]
-            logits, labels = zip(*pairs, strict=True)
-            temperature = fit_temperature(np.stack(logits), labels)
         lineage: dict[str, Any] = dict(setup.lineage)
         lineage["training"] = {
             "step": counters.best_step if name == "best" else counters.step,
@@ -359,35 +334,22 @@ class Loop:
             "unusable_pictures": counters.troubles,
             "torch": torch.__version__,
         }
+        temperature = self.held_out.temperature(self.judged)
         checkpoint = Checkpoint(model, setup.preprocess, setup.train.classes, temperature, lineage)
         save(self.files.path / name, checkpoint)
-
-    def _autocast(self) -> Any:
-        device = self.world.device.type
-        half = self.config.precision == "bfloat16" or (
-            # On a CPU bfloat16 is mostly emulated, several times slower than float32.
-            self.config.precision == "auto" and device == "cuda" and torch.cuda.is_bf16_supported()
-        )
-        return torch.autocast(device, torch.bfloat16) if half else nullcontext()
 
     def _unsynchronised(self, model: nn.Module, last: bool) -> Any:
         """Gradients travel between processes only once for each global batch."""
         return nullcontext() if last or self.world.size == 1 else model.no_sync()  # type: ignore[operator]
 
+    def _way_on(self) -> str:
+        # A rival was handed in from outside; no command builds it again.
+        if not isinstance(self.learner.model, Classifier):
+            return ""
+        return f"; go on with: vitreous train --resume --output {quote(self.config.output)}"
+
     def _say(self, kind: str, **values: Any) -> None:
         self.watch(Moment(kind, self.learner.counters.step, self.steps, None, values))
-
-
-def _moved(batch: Labelled, device: torch.device) -> Labelled:
-    return Labelled(*(part.to(device, non_blocking=True) for part in batch))
-
-
-def _trouble(sample: Sample) -> Trouble:
-    try:
-        sample.open()
-    except PictureError as error:
-        return Trouble(error.name, error.reason)
-    return Trouble(sample.name, "cannot be made ready for the model")
 
 
 def _copied(model: nn.Module) -> dict[str, Tensor]:

@@ -73,7 +73,7 @@ def train_cnn(
 
 
 def _cnn(config: TrainConfig, classes: int) -> SmallCnn:
-    seed_torch(torch.device("cpu"), "rival", config.seed)
+    seed_torch("rival", config.seed)
     return SmallCnn(config.model.channels, classes)
 
 

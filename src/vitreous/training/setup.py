@@ -24,14 +24,16 @@ MEASURED = 512  # pictures from which mean and standard deviation are taken
 
 
 class Setup(NamedTuple):
-    """What a run starts from. ``notes`` are sentences that a person should hear."""
+    """What a run starts from. ``notes`` are sentences that a person should hear; ``fingerprint`` names the
+    training and validation pictures and their labels."""
 
     train: Collection
-    validation: Collection | None
+    validation: Collection
     model: Classifier
     preprocess: Preprocess
     lineage: dict[str, object]
     notes: tuple[str, ...]
+    fingerprint: str
 
 
 def set_up(config: TrainConfig) -> Setup:
@@ -42,11 +44,11 @@ def set_up(config: TrainConfig) -> Setup:
     """
     splits = read_data(config.data, seed=config.seed)
     check_trainable(splits)
-    train = splits.train
-    if train is None:
-        raise DataError(f"{config.data}: no pictures to train on")
+    train, validation = splits.train, splits.validation
+    if train is None or validation is None:  # check_trainable says so in more words
+        raise DataError(f"{config.data}: wanted pictures to train on and to validate with")
     lineage: dict[str, object] = {"data": trained_on(splits, config.data, config.seed)}
-    seed_torch(torch.device("cpu"), "weights", config.seed)
+    seed_torch("weights", config.seed)
     if config.model.source is not None:
         parent, notes = _go_on(config, train)
         lineage["from"] = {"source": config.model.source, "lineage": parent.lineage}
@@ -55,7 +57,15 @@ def set_up(config: TrainConfig) -> Setup:
         notes = ()
         model = catalog.build(config.model.configure(len(train.classes)))
         preprocess = _preprocess(config, model, train)
-    return Setup(train, splits.validation, model, preprocess, lineage, (splits.how, *notes))
+    return Setup(
+        train,
+        validation,
+        model,
+        preprocess,
+        lineage,
+        (splits.how, *notes),
+        f"{train.fingerprint()}/{validation.fingerprint()}",
+    )
 
 
 def _go_on(config: TrainConfig, train: Collection) -> tuple[Checkpoint, tuple[str, ...]]:

@@ -6,7 +6,6 @@ needed: every draw is a function of (seed, step) or (seed, epoch, sample).
 """
 
 import json
-import os
 import shutil
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -20,7 +19,7 @@ from torch.optim import AdamW
 
 from vitreous.checkpoints.file import verify_directory, write_directory
 from vitreous.config import from_plain
-from vitreous.errors import CheckpointError
+from vitreous.errors import CheckpointError, DataError
 from vitreous.training.optimizer import Average
 
 KEPT = 2
@@ -32,7 +31,8 @@ class Counters:
     """The plain values of a run in progress."""
 
     step: int = 0  # steps done
-    loss_sum: float = 0.0  # of the epoch in progress, over its steps
+    loss_sum: float = 0.0  # of the epoch in progress, over the steps that changed the weights
+    loss_steps: int = 0  # so many
     skipped: int = 0  # steps without a finite gradient
     skipped_in_row: int = 0
     best: float | None = None
@@ -40,6 +40,7 @@ class Counters:
     stale: int = 0  # evaluations since the best
     finished: bool = False
     metrics_bytes: int = 0  # how much of metrics.jsonl belongs to the steps done
+    data: str = ""  # fingerprint of the pictures, which a resumed run must find unchanged
     troubles: dict[str, str] = field(default_factory=dict)  # pictures that could not be read, and why
     threads: int = 0
 
@@ -65,8 +66,11 @@ def save_state(run: Path, learner: Learner) -> None:
     place = run / "state" / f"step-{learner.counters.step:08d}"
     counters = json.dumps(asdict(learner.counters), indent=2).encode()
     write_directory(place, {COUNTERS: counters, TENSORS: partial(save_file, tensors)})
+    for unfinished in place.parent.glob(".step-*.writing-*"):  # of saves that a kill cut short
+        shutil.rmtree(unfinished, ignore_errors=True)
     for old in _states(run)[KEPT:]:
-        shutil.rmtree(old, ignore_errors=True)
+        for name in (old.name, f"{old.name}.previous"):
+            shutil.rmtree(old.with_name(name), ignore_errors=True)
 
 
 def load_state(run: Path, learner: Learner) -> bool:
@@ -76,15 +80,21 @@ def load_state(run: Path, learner: Learner) -> bool:
 
     Raises:
         CheckpointError: there are states, and none of them is whole.
+        DataError: the pictures are not those that the run was begun with.
     """
     states = _states(run)
     for place in states:
         try:
             found = verify_directory(place)
             counters = from_plain(Counters, json.loads((found / COUNTERS).read_bytes()))
-            _restore(load_file(found / TENSORS), learner)
         except CheckpointError:
             continue
+        if counters.data != learner.counters.data:
+            raise DataError(
+                f"{run}: the pictures have changed since the run was begun, so it cannot go on;"
+                " bring them back, or start a new run with another --output"
+            )
+        _restore(load_file(found / TENSORS), learner)
         learner.counters = counters
         return True
     if states:
@@ -93,15 +103,11 @@ def load_state(run: Path, learner: Learner) -> bool:
     return False
 
 
-def sync_file(path: Path) -> None:
-    """Flush a file's bytes to the disk."""
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-
-
 def _states(run: Path) -> list[Path]:
-    """The saved states, newest first."""
-    return sorted((run / "state").glob("step-[0-9]*[0-9]"), reverse=True)
+    """The saved states, newest first, those among them of which a kill left only the previous one."""
+    found = (run / "state").glob("step-*")
+    names = {path.name.removesuffix(".previous") for path in found}
+    return [run / "state" / name for name in sorted(names, reverse=True)]
 
 
 def _tensors(learner: Learner) -> dict[str, Tensor]:
