@@ -74,3 +74,12 @@ def nearest(word: str, known: Iterable[str]) -> str:
     if not close:
         return ""
     return "; did you mean " + " or ".join(repr(candidate) for candidate in close) + "?"
+
+
+def printable(name: str) -> str:
+    """A name on one line: characters that cannot be shown, line ends among them, are escaped."""
+    if name.isprintable():
+        return name
+    return "".join(
+        mark if mark.isprintable() else mark.encode("unicode_escape").decode("ascii") for mark in name
+    )

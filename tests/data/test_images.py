@@ -14,8 +14,8 @@ from PIL import Image, ImageOps
 
 from tests.data.pictures import Case, cases, colour, judge, png
 from vitreous.data.colours import as_rgb
-from vitreous.data.images import TRUNCATED, decode, open_picture, printable
-from vitreous.errors import PictureError
+from vitreous.data.images import TRUNCATED, decode, open_picture
+from vitreous.errors import PictureError, printable
 
 CASES = cases()
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from vitreous.data.augment import AugmentConfig, TrainingView
 from vitreous.data.collection import Collection, Sample
+from vitreous.data.draws import drawing
 from vitreous.data.loader import Order, batches, training_parts
 from vitreous.data.preprocess import Preprocess
 from vitreous.errors import PictureError
@@ -72,13 +73,15 @@ def test_workers_resumption_and_cutting_change_nothing(augment: AugmentConfig) -
 
 
 def test_the_callers_random_state_is_left_alone() -> None:
-    torch.manual_seed(1)
-    wanted = torch.rand(3)
-    torch.manual_seed(1)
-    load(PLAIN, steps=range(2), parts=[(0, 4)])
-    # The loader itself draws one seed; what the views draw must not show.
-    torch.manual_seed(1)
-    assert torch.equal(torch.rand(3), wanted)
+    before = torch.get_rng_state()
+    view = TrainingView(PLAIN, PREPARE)
+    with drawing("view", 0, 1, 2):
+        view(collection().open(0))
+    assert torch.equal(torch.get_rng_state(), before)
+    with pytest.raises(PictureError), drawing("view", 0, 1, 2):
+        torch.rand(3)
+        collection(broken=(0,)).open(0)
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 @given(pictures=st.integers(1, 40), batch=st.integers(1, 12), seed=st.integers(0, 99))

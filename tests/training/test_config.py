@@ -41,6 +41,14 @@ def test_settings_reach_any_depth_and_keep_types() -> None:
         ("model.options.regsters=1", "registers"),
         ("augment.flip=2", "probability"),
         ("epochs=[1", "YAML"),
+        ("workers=-1", "0 or more"),
+        ("augment.rotate=-5", "degrees"),
+        ("augment.shift=2", "share"),
+        ("augment.rand_augment=[2, 50]", "from 0 to 30"),
+        ("optimizer.betas=[2, 0.9]", "decays"),
+        ("optimizer.weight_decay=-1", "0 or more"),
+        ("optimizer.learning_rate=.nan", "above 0"),
+        ("model.source=run", "bring their own"),
     ],
 )
 def test_a_wrong_setting_says_what_was_wanted(setting: str, words: str) -> None:

@@ -14,11 +14,11 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from vitreous.config import to_plain
-from vitreous.errors import ConfigError, Interrupted, MissingPackage, TrainingError
+from vitreous.errors import ConfigError, DataError, Interrupted, MissingPackage, TrainingError
 from vitreous.models import catalog
 from vitreous.models.classifier import Logits
 from vitreous.predictor import load
-from vitreous.training.config import TrainConfig
+from vitreous.training.config import ModelChoice, TrainConfig
 from vitreous.training.fit import Moment, fit
 
 
@@ -94,7 +94,7 @@ def test_kill_9_loses_at_most_what_was_not_saved(config: TrainConfig, tmp_path: 
     script = (
         "import json, os, signal, sys\n"
         "from vitreous.config import from_plain\n"
-        "from vitreous.training.config import TrainConfig\n"
+        "from vitreous.training.config import ModelChoice, TrainConfig\n"
         "from vitreous.training.fit import fit\n"
         "config = from_plain(TrainConfig, json.load(open(sys.argv[1])))\n"
         "def watch(moment):\n"
@@ -187,7 +187,7 @@ def test_going_on_from_a_run_takes_a_new_head_and_says_so(
     (pictures / "train" / "above").rename(pictures / "train" / "over")
     (pictures / "val" / "above").rename(pictures / "val" / "over")
     tuned = replace(
-        config, output=str(tmp_path / "tuned"), epochs=1, model=replace(config.model, source=str(first.path))
+        config, output=str(tmp_path / "tuned"), epochs=1, model=ModelChoice(source=str(first.path))
     )
     notes: list[str] = []
     run = fit(tuned, watch=lambda moment: notes.append(str(moment.values.get("text"))))
@@ -225,3 +225,56 @@ def test_a_missing_tensorboard_is_said_with_its_install_line(
     with pytest.raises(MissingPackage, match=r"pip install 'vitreous\[track\]'"):
         fit(replace(config, track="tensorboard"))
     assert not Path(config.output).exists()
+
+
+def test_sigterm_to_every_process_of_a_job_saves(config: TrainConfig, tmp_path: Path) -> None:
+    settings = tmp_path / "config.json"
+    settings.write_text(json.dumps(to_plain(replace(config, epochs=500, workers=2))))
+    script = (
+        "import json, sys\n"
+        "from vitreous.cli import explained\n"
+        "from vitreous.config import from_plain\n"
+        "from vitreous.training.config import TrainConfig\n"
+        "from vitreous.training.fit import fit\n"
+        "def watch(moment):\n"
+        "    if moment.kind == 'measured': print('going', flush=True)\n"
+        "try: fit(from_plain(TrainConfig, json.load(open(sys.argv[1]))), watch=watch)\n"
+        "except Exception as error: sys.exit(explained(error)[1])\n"
+    )
+    command = [sys.executable, "-c", script, str(settings)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"going\n"
+        os.killpg(process.pid, signal.SIGTERM)
+        assert process.wait(60) == 75
+    assert list((Path(config.output) / "state").glob("step-*"))
+
+
+def test_a_run_does_not_go_on_with_other_pictures(config: TrainConfig, pictures: Path) -> None:
+    with pytest.raises(Interrupted):
+        fit(config, watch=Stop(9))
+    (pictures / "train" / "above" / "00.png").unlink()
+    with pytest.raises(DataError, match="pictures have changed"):
+        fit(config, resume=True)
+
+
+def test_skipped_steps_do_not_lower_the_logged_loss(config: TrainConfig, tmp_path: Path) -> None:
+    class Flat(nn.Module):
+        """Its loss is ln 2 in every step, and every other step has no finite gradient."""
+
+        def __init__(self, *, skips: bool) -> None:
+            super().__init__()
+            self.weight, self.skips, self.calls = nn.Parameter(torch.zeros(2)), skips, 0
+
+        def forward(self, images: Tensor) -> Logits:
+            self.calls += self.training
+            logits = (self.weight * 0).expand(len(images), 2)
+            broken = self.skips and self.training and self.calls % 2 == 1
+            return Logits(logits * torch.nan if broken else logits)
+
+    short = replace(config, epochs=1, smoothing=0.0)
+    losses = []
+    for skips in (False, True):
+        run = fit(replace(short, output=str(tmp_path / f"{skips}")), model=Flat(skips=skips))
+        losses.append(rows(run.path)[0]["loss"])
+    assert losses[1] == pytest.approx(losses[0])

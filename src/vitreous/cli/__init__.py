@@ -95,7 +95,7 @@ def explained(error: Exception) -> tuple[str, int]:
         what = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else error.strerror
         return f"{error.filename or 'standard output'}: {what or error}", 2
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return "out of memory; give a smaller --batch-size, a smaller model or --device cpu", 1
+        return "out of memory; take fewer pictures at a time, a smaller model or the CPU", 1
     return f"unexpected {type(error).__name__}: {error}; 'vitreous --debug ...' shows where", 1
 
 

@@ -255,12 +255,18 @@ def _report(
             ],
             examples=_examples(predictor, splits),
             commands=[
-                f"vitreous demo --output {output}",
+                f"vitreous demo --output {output} --seed {_seed(run)}",
                 f"vitreous evaluate {run} digits",
                 f"vitreous explain {run} {output / (splits.test.samples[0].name + '.png')}",
             ],
         )
     )
+
+
+def _seed(run: Path) -> int:
+    from vitreous.training.output import read_config
+
+    return read_config(run).seed
 
 
 def _examples(predictor: "Predictor", splits: "Splits") -> list["Example"]:

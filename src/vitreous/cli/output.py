@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from vitreous.errors import printable
+
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
     from rich.progress import TaskID
@@ -23,8 +25,8 @@ SECONDS_BETWEEN_LINES = 5.0
 
 
 def show(text: str = "") -> None:
-    """One line of a result."""
-    print(text)
+    """One line of a result. What cannot be shown is escaped: names come from files of strangers."""
+    print(printable(text))
 
 
 def show_json(value: Any) -> None:
@@ -39,7 +41,7 @@ def show_json_line(value: Mapping[str, Any]) -> None:
 
 def complain(message: str) -> None:
     """One line about what went wrong, on standard error."""
-    print(f"vitreous: {' '.join(message.split())}", file=sys.stderr, flush=True)
+    print(f"vitreous: {printable(' '.join(message.split()))}", file=sys.stderr, flush=True)
 
 
 def show_table(titles: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Sequence[str] = ()) -> None:
@@ -47,6 +49,7 @@ def show_table(titles: Sequence[str], rows: Sequence[Sequence[str]], *, numbers:
 
     Nothing is folded or cut: a line that is too long for a terminal is still one line in a search.
     """
+    rows = [[printable(cell) for cell in row] for row in rows]
     right = [title in numbers for title in titles]
     widths = [max(map(_width, column)) for column in zip(titles, *rows, strict=True)]
 

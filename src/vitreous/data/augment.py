@@ -10,6 +10,7 @@ neither on the number of loading processes nor on where a run was interrupted.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from vitreous.errors import ConfigError
@@ -52,10 +53,21 @@ class AugmentConfig:
                 raise ConfigError(f"augment.{name} is a probability from 0 to 1, got {getattr(self, name)}")
         if self.crop is not None and not 0 < self.crop[0] <= self.crop[1] <= 1:
             raise ConfigError(f"augment.crop wants 0 < least <= most <= 1, got {self.crop}")
-        if not 0 <= self.zoom < 1:
-            raise ConfigError(f"augment.zoom wants a share from 0 to below 1, got {self.zoom}")
-        if min(self.mixup, self.cutmix) < 0:
-            raise ConfigError("augment.mixup and augment.cutmix must not be negative")
+        for name in ("zoom", "shift"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(
+                    f"augment.{name} wants a share from 0 to below 1, got {getattr(self, name)}"
+                )
+        if not 0 <= self.rotate <= 180:
+            raise ConfigError(f"augment.rotate wants degrees from 0 to 180, got {self.rotate}")
+        if self.rand_augment is not None and not (
+            self.rand_augment[0] >= 0 and 0 <= self.rand_augment[1] < 31
+        ):
+            raise ConfigError(
+                f"augment.rand_augment wants (operations, magnitude from 0 to 30), got {self.rand_augment}"
+            )
+        if not (0 <= self.mixup < inf and 0 <= self.cutmix < inf):
+            raise ConfigError("augment.mixup and augment.cutmix want 0 or more")
 
     @property
     def mixes(self) -> bool:

@@ -12,12 +12,11 @@ from typing import IO
 
 from vitreous.data.collection import Collection, Sample, Splits
 from vitreous.data.digits import digits
-from vitreous.data.images import printable
 from vitreous.data.splitting import PARTS, Entry, listed, make_splits, many, normal
 from vitreous.data.table import SUFFIXES as TABLE_SUFFIXES
 from vitreous.data.table import read_table
 from vitreous.data.walk import Found, find_pictures, folders_in, is_hidden, is_picture
-from vitreous.errors import DataError, nearest
+from vitreous.errors import DataError, nearest, printable
 
 EMBEDDED: dict[str, Callable[[], Splits]] = {"digits": digits}
 

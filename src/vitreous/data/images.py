@@ -26,7 +26,7 @@ from vitreous.data.colours import wide_to_rgb
 from vitreous.data.formats import HEADER, ends_early, kind_of
 from vitreous.data.jpeg import count_scans
 from vitreous.data.png import lacks_rows
-from vitreous.errors import PictureError
+from vitreous.errors import PictureError, printable
 
 PIXEL_LIMIT = 179_000_000
 SERVING_PIXEL_LIMIT = 50_000_000
@@ -97,15 +97,6 @@ def decode(
     except OSError as error:
         # Decoding has answered for its own errors; what is left are those of the disk.
         raise PictureError(name, f"cannot be read ({error.strerror or 'input error'})") from error
-
-
-def printable(name: str) -> str:
-    """A name on one line: characters that cannot be shown, line ends among them, are escaped."""
-    if name.isprintable():
-        return name
-    return "".join(
-        mark if mark.isprintable() else mark.encode("unicode_escape").decode("ascii") for mark in name
-    )
 
 
 def _open_file(source: str | os.PathLike[str] | bytes, name: str) -> IO[bytes]:

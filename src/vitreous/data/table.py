@@ -7,9 +7,8 @@ columns are ignored. The separator is a comma, semicolon or tab, whichever the h
 import csv
 from pathlib import Path
 
-from vitreous.data.images import printable
 from vitreous.data.splitting import PARTS, Entry, listed, normal
-from vitreous.errors import DataError, nearest
+from vitreous.errors import DataError, nearest, printable
 
 SUFFIXES = frozenset({".csv", ".tsv"})
 
@@ -80,7 +79,7 @@ def _entry(row: dict[str, str], columns: dict[str, str], folder: Path, where: st
                 + nearest(cells["split"], PARTS)
             )
     name = printable(cells["path"])
-    return Entry(name, folder / cells["path"], normal(cells["label"]), part)
+    return Entry(name, folder / cells["path"], normal(printable(cells["label"])), part)
 
 
 def _must_agree(first: Entry, second: Entry, where: str) -> None:

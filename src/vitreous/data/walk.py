@@ -4,8 +4,8 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from vitreous.data.images import SUFFIXES, printable
-from vitreous.errors import DataError
+from vitreous.data.images import SUFFIXES
+from vitreous.errors import DataError, printable
 
 
 class Found(NamedTuple):

@@ -97,8 +97,6 @@ def dissect(predictor: Subject, picture: Image.Image, *, top: int = 5, target: i
     order = [int(index) for index in np.argsort(-scores, kind="stable")[: max(1, top)]]
     if target is not None and target not in order:
         order.append(target)
-    if target is not None and target not in order:
-        order.append(target)
     with torch.inference_mode(), recording(model) as record:
         model(images)
     layout = record.layout

@@ -3,6 +3,7 @@ answered at once. The configuration is saved beside the run and read back by ``-
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from math import inf
 from typing import Any, Literal
 
 import yaml
@@ -51,17 +52,24 @@ class OptimizerConfig:
     clip: float = 1.0  # largest norm of the gradient
 
     def __post_init__(self) -> None:
-        if self.learning_rate <= 0:
+        if not 0 < self.learning_rate < inf:
             raise ConfigError(f"optimizer.learning_rate must be above 0, got {self.learning_rate}")
+        if not 0 <= self.weight_decay < inf:
+            raise ConfigError(f"optimizer.weight_decay must be 0 or more, got {self.weight_decay}")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ConfigError(f"optimizer.betas are decays from 0 to below 1, got {self.betas}")
+        if not 0 <= self.final <= 1:
+            raise ConfigError(f"optimizer.final is a share from 0 to 1, got {self.final}")
         if not 0 <= self.warmup < 1:
             raise ConfigError(f"optimizer.warmup is a share from 0 to below 1, got {self.warmup}")
-        if self.clip <= 0:
+        if not self.clip > 0:
             raise ConfigError(f"optimizer.clip must be above 0, got {self.clip}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """One run. Two runs of the same configuration on the same machine end with the same bits."""
+    """One run. Two runs of the same configuration end with the same bits, on the CPU of the same machine
+    with as many threads; on GPUs some kernels add up in another order each time."""
 
     data: str
     output: str
@@ -86,6 +94,9 @@ class TrainConfig:
     save_seconds: float = 60.0  # at most so much work is lost when a machine fails
 
     def __post_init__(self) -> None:
+        for name in ("workers", "save_seconds"):
+            if not getattr(self, name) >= 0:
+                raise ConfigError(f"{name} must be 0 or more, got {getattr(self, name)}")
         for name in ("epochs", "batch_size", "evaluate_every"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be 1 or more, got {getattr(self, name)}")
@@ -103,6 +114,11 @@ class TrainConfig:
             raise ConfigError("mean and std go together: give both, or neither to have them measured")
         if self.model.source is None:
             self.model.configure(classes=2)  # an unknown name or option is answered here
+        elif self.model.options or self.mean is not None:
+            raise ConfigError(
+                "model.options, mean and std are for new models; the weights that a run goes on with (--from)"
+                " bring their own"
+            )
 
 
 def with_settings(config: TrainConfig, settings: Iterable[str]) -> TrainConfig:

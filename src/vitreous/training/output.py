@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from vitreous.training.distributed import World
 
 CONFIG, METRICS, SPEED = "config.json", "metrics.jsonl", "speed.jsonl"
+UNFINISHED = f".{CONFIG}.writing"  # of a run that was killed before it began
 # These may differ between a run and its resumption: they do not change what is learnt.
 FREE = ("output", "workers", "device", "save_seconds", "track")
 
@@ -101,7 +102,7 @@ def check_free(path: Path, config: TrainConfig, *, resume: bool) -> None:
         raise ConfigError(f"{path} is a file; give another --output")
     if resume and (path / CONFIG).exists():
         _compare(path, read_config(path), config)
-    elif path.exists() and any(path.iterdir()):
+    elif path.exists() and any(item.name != UNFINISHED for item in path.iterdir()):
         raise ConfigError(f"{path} is not empty; give another --output, or --resume to go on with its run")
 
 
@@ -135,7 +136,7 @@ def _compare(path: Path, before: TrainConfig, config: TrainConfig) -> None:
 
 
 def _write_whole(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.writing")
+    temporary = path.with_name(UNFINISHED)
     with temporary.open("w") as file:
         file.write(text)
         file.flush()

@@ -24,14 +24,6 @@ POSITIONS = "backbone.embed.positions.table"
 CLASS_TOKEN = "backbone.embed.class_token"
 REGISTERS = "backbone.embed.registers"
 NORM = "backbone.norm"
-BLOCK_LAYERS = (
-    "attention_norm",
-    "attention.qkv",
-    "attention.projection",
-    "mlp_norm",
-    "mlp.expand",
-    "mlp.contract",
-)
 
 
 @dataclass(frozen=True)
