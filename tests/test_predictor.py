@@ -1,6 +1,8 @@
 """Pictures in, answers out: the same for a file, its bytes, its pixels, alone or in a batch."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -157,10 +159,29 @@ def test_what_was_saved_answers_the_same(predictor: Predictor, files: list[Path]
 def test_every_layout_comes_back_with_the_same_answers(
     predictor: Predictor, files: list[Path], tmp_path: Path, layout
 ) -> None:
+    rounding: Literal["even", "down"] = "down" if layout == "transformers" else "even"
+    predictor.preprocess = replace(predictor.preprocess, crop_rounding=rounding)
     save(predictor, tmp_path / "model", layout=layout)
     loaded = load(tmp_path / "model", device="cpu")
     assert loaded.classes == CLASSES
+    assert loaded.preprocess.crop_rounding == rounding
     assert same(loaded(files[0]), predictor(files[0]))
+
+
+def test_a_picture_that_lies_on_its_side_is_turned_however_it_comes(
+    predictor: Predictor, tmp_path: Path
+) -> None:
+    pixels = np.random.default_rng(1).integers(0, 255, (20, 30, 3), dtype=np.uint8)
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    Image.fromarray(pixels).save(tmp_path / "turned.png", exif=turned)
+    with Image.open(tmp_path / "turned.png") as opened:
+        assert same(predictor(opened), predictor(tmp_path / "turned.png"))
+
+
+def test_an_empty_array_is_no_picture(predictor: Predictor) -> None:
+    with pytest.raises(InputError, match="no picture"):
+        predictor(np.zeros((0, 3, 3), dtype=np.uint8))
 
 
 def test_an_unknown_layout_names_the_nearest(predictor: Predictor, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple, overload
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor, nn
 
 from vitreous.checkpoints.destination import write_any
@@ -225,9 +225,10 @@ def pick_device(device: str | torch.device = "auto") -> torch.device:
 
 def _opened(picture: Picture) -> Image.Image:
     if isinstance(picture, Image.Image):
-        return as_rgb(picture)
+        return as_rgb(ImageOps.exif_transpose(picture))  # upright, as the same picture from its file
     if isinstance(picture, np.ndarray):
-        if picture.dtype != np.uint8 or picture.ndim not in (2, 3) or picture.shape[2:] not in ((), (3,)):
+        kind = picture.dtype == np.uint8 and picture.ndim in (2, 3) and picture.shape[2:] in ((), (3,))
+        if not kind or not picture.size:
             raise InputError(
                 f"an array of shape {picture.shape} and type {picture.dtype} is no picture;"
                 " wanted (H, W) or (H, W, 3) uint8"

@@ -164,10 +164,10 @@ def test_a_full_disk_leaves_the_old_result(
 ) -> None:
     output = tmp_path / arguments[-1]
     if output.suffix:
-        output.write_text("old")
+        output.write_text("an old result of vitreous")
     else:
         output.mkdir()
-        (output / "scores.json").write_text("old")
+        (output / "scores.json").write_text("an old result of vitreous")
     before = files(tmp_path)
 
     def no_room() -> None:

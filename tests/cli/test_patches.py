@@ -25,10 +25,26 @@ def test_json_counts_the_patches(run: Run, pictures: Path) -> None:
 
 
 def test_an_old_figure_is_replaced(run: Run, pictures: Path) -> None:
-    Path("patches.svg").write_text("old")
     assert run("patches", "pictures/ant/00.png").code == 0
-    assert Path("patches.svg").read_text() != "old"
+    first = Path("patches.svg").read_text()
+    assert run("patches", "pictures/ant/00.png", "--patch", "32").code == 0
+    assert Path("patches.svg").read_text() != first
     assert [path.name for path in Path().glob(".patches*")] == []
+
+
+@pytest.mark.parametrize("name", ["pictures/ant/01.png", "drawing.svg"])
+def test_what_somebody_else_made_is_never_replaced(run: Run, pictures: Path, name: str) -> None:
+    Path("drawing.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
+    before = Path(name).read_bytes()
+    said = run("patches", "pictures/ant/00.png", "--output", name)
+    assert said.code == 2
+    assert "did not make this file" in said.err
+    assert Path(name).read_bytes() == before
+
+
+def test_a_size_that_no_figure_can_show_is_refused(run: Run, pictures: Path) -> None:
+    said = run("patches", "pictures/ant/00.png", "--size", "100000")
+    assert (said.code, "at most 4096x4096" in said.err) == (2, True)
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,7 @@ def test_of_unknown_data_without_a_test_part_all_is_judged(pictures: Path) -> No
     result = evaluate(predictor_of(), str(pictures))
     assert result["n"] == 21
     assert result["data"]["part"] == "all"
-    assert "not trained on" in result["data"]["why"]
+    assert "nothing recorded" in result["data"]["why"]
 
 
 @pytest.mark.parametrize("seed", [0, 7])

@@ -4,13 +4,17 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from tests.parity.twins import BOUND, difference, pictures, randomise, transformers_twin
+from vitreous.checkpoints.foreign.transformers_processor import read_processor, write_processor
 from vitreous.checkpoints.source import read_any
 from vitreous.errors import CheckpointError
+from vitreous.models import catalog
 
 pytest.importorskip("transformers")
 
@@ -128,3 +132,20 @@ def test_weights_alone_do_not_say_their_activation(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").rename(tmp_path / "weights.safetensors")
     with pytest.raises(CheckpointError, match=r"stand in config\.json"):
         read_any(tmp_path / "weights.safetensors")
+
+
+@pytest.mark.parametrize("size", [(640, 427), (427, 640), (512, 400), (613, 401), (451, 300), (400, 513)])
+def test_a_centre_crop_of_theirs_is_cut_where_they_cut_it(tmp_path: Path, size: tuple[int, int]) -> None:
+    from transformers import CLIPImageProcessorPil
+
+    pixels = np.random.default_rng(0).integers(0, 255, (size[1], size[0], 3), dtype=np.uint8)
+    processor = CLIPImageProcessorPil(
+        size={"shortest_edge": 256}, crop_size={"height": 224, "width": 224}, resample=2
+    )
+    processor.save_pretrained(tmp_path)
+    values = json.loads((tmp_path / "preprocessor_config.json").read_text())
+    prepare = read_processor(values, catalog.configure("vit_ti_16").backbone, "file")
+    theirs = processor(Image.fromarray(pixels), return_tensors="pt")["pixel_values"][0]
+    assert (prepare(Image.fromarray(pixels)).image - theirs).abs().max() < 1 / 255
+    again = read_processor(write_processor(prepare), catalog.configure("vit_ti_16").backbone, "file")
+    assert again == prepare

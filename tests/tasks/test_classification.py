@@ -54,4 +54,5 @@ def test_tallies_of_pieces_add_up_to_the_whole() -> None:
     logits = model(fixed.images).logits
     assert measures["accuracy"] == (logits.argmax(1) == fixed.labels).sum().item() / 12
     assert measures["validation_loss"] == pytest.approx(cross_entropy(logits, fixed.labels).item(), rel=1e-5)
-    assert task.better in measures
+    assert task.rank(measures) > task.rank({**measures, "validation_loss": 9.0})
+    assert task.rank(measures) > task.rank({"accuracy": 0.1, "validation_loss": 0.0})

@@ -2,6 +2,7 @@
 command line can answer a question, or refuse one, before torch is there."""
 
 from dataclasses import dataclass
+from math import isfinite
 from typing import Literal
 
 from vitreous.errors import ConfigError
@@ -23,6 +24,14 @@ class EncoderConfig:
     activation: Activation = "gelu"
     layer_scale: float | None = None  # the first value of every factor; None: no factors
     drop_path: float = 0.0  # of the last block; it rises linearly from 0 at the first
+
+    def __post_init__(self) -> None:
+        if not 0 < self.norm_eps < 1:
+            raise ConfigError(f"norm_eps must be above 0 and small, got {self.norm_eps}")
+        if self.layer_scale is not None and not isfinite(self.layer_scale):
+            raise ConfigError(f"layer_scale must be a finite number, got {self.layer_scale}")
+        if not 0 <= self.drop_path < 1:
+            raise ConfigError(f"drop_path is a probability from 0 to below 1, got {self.drop_path}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +73,7 @@ class ViTConfig:
             height, across = self.image_size
             raise ConfigError(
                 f"patch {self.patch} is larger than the picture of {height}x{across} pixels;"
-                " wanted a smaller patch or a larger --image-size"
+                " wanted a smaller patch or a larger picture"
             )
 
     @property

@@ -1,4 +1,4 @@
-"""What a file of weights is, told from names, shapes and JSON: no model is built, no number is read."""
+"""What a file of weights is, told from names, shapes and JSON: no model is built."""
 
 import os
 from collections import Counter
@@ -17,6 +17,7 @@ from vitreous.checkpoints.weights import listed, refuse_oversize
 from vitreous.config import to_plain
 from vitreous.data.preprocess import Preprocess
 from vitreous.errors import CheckpointError
+from vitreous.models.accounting import account
 from vitreous.models.catalog import CATALOG
 from vitreous.models.config import ClassifierConfig
 
@@ -102,9 +103,11 @@ def _own(directory: Path, said: str) -> Passport:
     stored = open_file(whole / file.WEIGHTS, f"{said}/{file.WEIGHTS}")
     refuse_oversize(config, len(stored.described), said)
     expected = expected_names(config)
+    held = sum(prod(value.shape) for value in stored.described.values())
     return Passport(
         **_measures(stored, said),
         layout=OURS,
+        problem="; ".join(_of_another_size(held, config)) or None,
         family=values["family"],
         model=catalog_name(config),
         config=config,
@@ -135,7 +138,10 @@ def _foreign(path: Path, said: str, name: str | None) -> Passport:
     left_over = plan.left_over(names)
     missing = tuple(sorted(part for part in wanted if part not in names))
     faults = {"missing": missing, "not explained": left_over}
-    problems = [f"{len(keys)} tensors are {fault}: {listed(keys)}" for fault, keys in faults.items() if keys]
+    problems = [f"{len(keys)} tensors {fault}: {listed(keys)}" for fault, keys in faults.items() if keys]
+    if not problems:
+        held = sum(prod(names[part].shape) for part in wanted) + sum(map(prod, plan.zeros.values()))
+        problems += _of_another_size(held, plan.config)
     return Passport(
         **measures,
         layout=plan.layout,
@@ -151,6 +157,15 @@ def _foreign(path: Path, said: str, name: str | None) -> Passport:
         assumed=plan.assumed,
         problem="; ".join(problems) or None,
     )
+
+
+def _of_another_size(held: int, config: ClassifierConfig) -> list[str]:
+    wanted = account(config).parameters
+    if held == wanted:
+        return []
+    return [
+        f"its tensors hold {held:,} numbers and a model of this size {wanted:,}: some are of another shape"
+    ]
 
 
 def catalog_name(config: ClassifierConfig) -> str | None:

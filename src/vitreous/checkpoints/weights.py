@@ -6,6 +6,7 @@ torch's weights-only reader, which knows tensors and containers and refuses ever
 
 import json
 import re
+import warnings
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -161,7 +162,8 @@ def read_pickle(path: Path, name: str) -> dict[str, Any]:
     # By path, so that it can be mapped into memory; torch takes that ending to mean another format.
     mapped = zipped and path.suffix != ".safetensors"
     try:
-        with path.open("rb") as file:
+        with path.open("rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what matters comes as an error
             loaded = torch.load(
                 path if mapped else file, map_location="cpu", weights_only=True, mmap=mapped or None
             )

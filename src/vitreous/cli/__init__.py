@@ -94,7 +94,8 @@ def explained(error: Exception) -> tuple[str, int]:
     if isinstance(error, OSError):
         what = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else error.strerror
         return f"{error.filename or 'standard output'}: {what or error}", 2
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+    unallocated = isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    if isinstance(error, MemoryError) or unallocated or type(error).__name__ == "OutOfMemoryError":
         return "out of memory; take fewer pictures at a time, a smaller model or the CPU", 1
     return f"unexpected {type(error).__name__}: {error}; 'vitreous --debug ...' shows where", 1
 

@@ -174,22 +174,20 @@ def _write(
     """The report of the run, the page on one picture, and that picture; returns every file that the demo
     has written, with what it is."""
     import json
-    from io import BytesIO
 
     from vitreous.report.figures import confusion_figure
     from vitreous.report.page import explanation_page
+    from vitreous.report.raster import png_bytes
 
     test = splits.test
     assert test is not None
     ours = rows[0].scores
     example = test.samples[0]
-    stream = BytesIO()
-    example.open().convert("L").save(stream, format="PNG")
     kept = json.dumps([row._asdict() for row in rows], indent=2) + "\n"
     contents: dict[str, str | bytes] = {
         "report.html": _report(predictor, splits, examination, rows, output),
         "explanation.html": explanation_page(predictor, example.open(), f"{example.name}.png"),
-        f"{example.name}.png": stream.getvalue(),
+        f"{example.name}.png": png_bytes(example.open().convert("L")),
         "confusion.png": confusion_figure(ours["confusion"], ours["classes"]).encode(".png"),
         "scores.json": kept,
     }

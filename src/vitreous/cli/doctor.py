@@ -39,11 +39,13 @@ def _show(found: "Examination") -> None:
     show("; ".join([counts, _counted(found.formats), _counted(found.modes)]))
     sizes = found.sizes
     if sizes:
-        low, middle, high = (
-            f"{sizes[f'{which}_width']:g} x {sizes[f'{which}_height']:g}"
-            for which in ("smallest", "median", "largest")
+        across, down = (
+            "{:g} to {:g} (median {:g})".format(
+                *(sizes[f"{which}_{side}"] for which in ("smallest", "largest", "median"))
+            )
+            for side in ("width", "height")
         )
-        show(f"width x height: smallest {low}, median {middle}, largest {high} pixels")
+        show(f"widths {across}, heights {down} pixels")
     show()
     classes = list(dict.fromkeys(name for counts in found.parts.values() for name in counts))
     rows = [

@@ -81,7 +81,7 @@ def _show(result: dict[str, Any]) -> None:
     show()
     rows = [
         _measure("accuracy", result["accuracy"], intervals["accuracy"]),
-        _measure(f"top-{result['top5_k']} accuracy", result["top5"], intervals["top5"]),
+        *_top(result),
         _measure("calibration error", result["ece"], intervals["ece"]),
         _measure(f"  at temperature {result['temperature']:.2f}", result["ece_calibrated"], None),
     ]
@@ -107,6 +107,12 @@ def _show(result: dict[str, Any]) -> None:
         )
 
 
+def _top(result: dict[str, Any]) -> list[list[str]]:
+    if result["top5_k"] >= len(result["classes"]):
+        return []  # the truth is always among all classes
+    return [_measure(f"top-{result['top5_k']} accuracy", result["top5"], result["intervals"]["top5"])]
+
+
 def _measure(title: str, value: float, interval: list[float] | None) -> list[str]:
     ends = "" if interval is None else f"{percent(interval[0])} to {percent(interval[1])}"
     return [title, percent(value), ends]
@@ -120,7 +126,7 @@ def _write(result: dict[str, Any], output: Path) -> list[Path]:
 
     figure = confusion_figure(result["confusion"], result["classes"])
     contents: dict[str, str | bytes] = {
-        "scores.json": json.dumps(result, indent=2, ensure_ascii=False) + "\n",
+        "scores.json": json.dumps({"made_by": "vitreous"} | result, indent=2, ensure_ascii=False) + "\n",
         "confusion.svg": figure.encode(".svg"),
         "confusion.png": figure.encode(".png"),
     }

@@ -78,10 +78,7 @@ def _class(target: str | None, classes: tuple[str, ...]) -> str | int | None:
 
 
 def _map_on(opened: "Image", heat: "NDArray[np.float32]") -> bytes:
-    from io import BytesIO
-
     from vitreous.explain.overlay import overlay
+    from vitreous.report.raster import png_bytes
 
-    stream = BytesIO()
-    overlay(opened, heat).save(stream, format="PNG")
-    return stream.getvalue()
+    return png_bytes(overlay(opened, heat))

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from vitreous.errors import CheckpointError, InputError, StorageError, nearest
 
+MARK = b"vitreous"  # near the start of each result, as its maker
+LOOKED_AT = 4096  # bytes in which it must stand
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
@@ -31,7 +33,7 @@ def check_source(source: str) -> None:
 
 
 def check_output(path: Path, suffixes: Sequence[str], *, inputs: Sequence[Path] = ()) -> None:
-    """Whether a result may be written there: only files of its own kind are ever replaced.
+    """Whether a result may be written there: only results of vitreous itself are ever replaced.
 
     Raises:
         InputError: a folder, another kind of file, or the input itself.
@@ -43,11 +45,26 @@ def check_output(path: Path, suffixes: Sequence[str], *, inputs: Sequence[Path] 
         raise InputError(f"{path}: wanted a name that ends in {wanted}")
     if path.exists() and any(item.exists() and path.samefile(item) for item in inputs):
         raise InputError(f"{path}: the picture itself would be overwritten; give another --output")
+    refuse_strange(path)
+
+
+def refuse_strange(path: Path) -> None:
+    """InputError where a file is there that vitreous has not made: only its own results are replaced."""
+    if path.is_file() and path.stat().st_size:
+        with path.open("rb") as file:
+            if MARK not in file.read(LOOKED_AT):
+                raise InputError(f"{path}: vitreous did not make this file; remove it, or give another name")
 
 
 def write_result(path: Path, content: str | bytes) -> None:
-    """Write a file, or leave what was there as it was. StorageError where it cannot be written."""
+    """Write a file, or leave what was there as it was.
+
+    Raises:
+        InputError: a file is there that vitreous has not made.
+        StorageError: it cannot be written.
+    """
     data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
+    refuse_strange(path)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

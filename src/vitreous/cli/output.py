@@ -51,12 +51,13 @@ def show_table(titles: Sequence[str], rows: Sequence[Sequence[str]], *, numbers:
     """
     rows = [[printable(cell) for cell in row] for row in rows]
     right = [title in numbers for title in titles]
-    widths = [max(map(_width, column)) for column in zip(titles, *rows, strict=True)]
+    widths = [max(map(display_width, column)) for column in zip(titles, *rows, strict=True)]
 
     def line(row: Sequence[str]) -> str:
+        spaces = [" " * (width - display_width(cell)) for cell, width in zip(row, widths, strict=True)]
         cells = [
-            " " * (width - _width(cell)) + cell if to_right else cell + " " * (width - _width(cell))
-            for cell, width, to_right in zip(row, widths, right, strict=True)
+            space + cell if to_right else cell + space
+            for cell, space, to_right in zip(row, spaces, right, strict=True)
         ]
         return "  ".join(cells).rstrip()
 
@@ -138,7 +139,8 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
-def _width(text: str) -> int:
+def display_width(text: str) -> int:
+    """Places that a text takes on a terminal."""
     # East Asian characters take two places, accents that combine take none.
     if text.isascii():
         return len(text)

@@ -10,6 +10,8 @@ from vitreous.cli.models import sizes_of
 from vitreous.cli.output import show, show_json
 from vitreous.errors import ConfigError
 
+LARGEST = 4096**2  # pixels
+
 
 def patches(
     picture: Annotated[Path, typer.Argument(help="A picture file.")],
@@ -25,6 +27,8 @@ def patches(
     sizes = sizes_of(size, "--size")
     if len(sizes) != 1:
         raise ConfigError(f"--size {size}: wanted one size, for example 224 or 480x640")
+    if sizes[0][0] * sizes[0][1] > LARGEST:
+        raise ConfigError(f"--size {size}: more pixels than a figure can show; wanted at most 4096x4096")
     from vitreous.data.images import open_picture
     from vitreous.report.patch_figure import patch_figure
 

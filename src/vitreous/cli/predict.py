@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vitreous.cli.files import check_source
-from vitreous.cli.output import complain, percent, show, show_json_line
+from vitreous.cli.output import complain, display_width, percent, show, show_json_line
+from vitreous.errors import printable
 
 if TYPE_CHECKING:
     from vitreous.predictor import Answer, Predictor
@@ -35,8 +36,8 @@ def predict(
     from vitreous.predictor import load
 
     predictor = load(source, name=name, device=device)
-    heading = sys.stdout.isatty()
-    width = max(map(len, predictor.classes), default=0)
+    heading = sys.stdout is not None and sys.stdout.isatty()
+    width = max((display_width(printable(label)) for label in predictor.classes), default=0)
     if not json and not heading:
         show(f"{'score':>8}  {'class':<{width}}  picture")
     bad = total = 0
@@ -55,7 +56,8 @@ def predict(
                 show(f"{percent(score):>8}  {'█' * round(20 * score):<20}  {label}")
         else:
             for label, score in predictor.top(answer, top):
-                show(f"{percent(score):>8}  {label:<{width}}  {sample.name}")
+                shown = printable(label)
+                show(f"{percent(score):>8}  {shown}{' ' * (width - display_width(shown))}  {sample.name}")
     if bad:
         complain(f"{bad} of {total} pictures could not be read")
         raise typer.Exit(1)

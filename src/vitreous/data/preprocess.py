@@ -8,7 +8,7 @@ Shapes: C channels; H x W source pixels; h x w view pixels.
 
 from dataclasses import dataclass
 from math import isfinite
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -127,6 +127,8 @@ class Preprocess:
     shorter        the shorter side is resized to this many pixels, the aspect ratio kept, and the
                    centre of ``size`` cut out, with a black border where that is larger;
                    None squashes the whole picture to ``size``
+    crop_rounding  where half a pixel is left over, the crop starts at the even neighbour ("even", as
+                   torchvision and timm do) or at the lower one ("down", as transformers does)
     interpolation  "nearest", "bilinear", "bicubic" or "lanczos", as in PIL (antialiased)
     mean, std      per channel, of pixels in 0..1; one channel means that pictures turn grey first
 
@@ -135,6 +137,7 @@ class Preprocess:
 
     size: tuple[int, int] = (224, 224)
     shorter: int | None = 256
+    crop_rounding: Literal["even", "down"] = "even"
     interpolation: str = "bilinear"
     mean: tuple[float, ...] = (0.5, 0.5, 0.5)
     std: tuple[float, ...] = (0.5, 0.5, 0.5)
@@ -197,7 +200,8 @@ class Preprocess:
             resized = picture.resize((self.size[1], self.size[0]), method)
             return resized, Placement(source, self.size, (0, 0), self.size)
         sides = _keep_ratio(source, self.shorter)
-        top, left = (_corner(side, wanted) for side, wanted in zip(sides, self.size, strict=True))
+        lower = self.crop_rounding == "down"
+        top, left = (_corner(side, wanted, lower) for side, wanted in zip(sides, self.size, strict=True))
         where = Placement(source, sides, (top, left), self.size)
         bottom, right = top + self.size[0], left + self.size[1]
         if sides[0] * sides[1] <= _LARGEST_RESIZED:
@@ -220,11 +224,11 @@ def _keep_ratio(source: tuple[int, int], shorter: int) -> tuple[int, int]:
     return shorter, int(shorter * width / height)
 
 
-def _corner(side: int, wanted: int) -> int:
+def _corner(side: int, wanted: int, down: bool) -> int:
     # torchvision rounds half a pixel to the even neighbour when it cuts, and down when it pads.
     if wanted > side:
         return -((wanted - side) // 2)
-    return round((side - wanted) / 2)
+    return (side - wanted) // 2 if down else round((side - wanted) / 2)
 
 
 def _is_pixels(value: object) -> bool:

@@ -86,7 +86,7 @@ def evaluate(
         listed = "; ".join(map(str, unreadable))
         raise DataError(
             f"{len(unreadable)} of {total} pictures cannot be read: {listed}; mend or remove them,"
-            " or allow unreadable ones, which are then counted"
+            " or allow unreadable ones (--allow-unreadable), which are then counted"
         )
     if not judged:
         raise DataError(f"{collection.name}: none of its {total} pictures can be read")

@@ -54,6 +54,9 @@ CATALOG: Mapping[str, ClassifierConfig] = {
 }
 
 
+GIVEN = ("classes", "channels", "image_size")  # what ``configure`` takes by name
+
+
 def names(pattern: str = "*") -> tuple[str, ...]:
     """The catalog's names that match a shell pattern, in the table's order."""
     return tuple(name for name in CATALOG if fnmatchcase(name, pattern))
@@ -90,6 +93,9 @@ def configure(
     plain = to_plain(base)
     levels = [plain, plain["backbone"], plain["backbone"]["encoder"]]
     known = {key for level in levels for key in level} - {"backbone", "encoder"}
+    for key in GIVEN:
+        if key in (options or {}):
+            raise ConfigError(f"{key} is no option; give it beside the model's name")
     for key, value in values.items():
         if key not in known:
             raise ConfigError(f"{name} has no option {key!r}{nearest(key, known)}")

@@ -7,14 +7,13 @@ follows the page's light and dark.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from io import BytesIO
 from pathlib import Path
 
 from PIL import Image
 
 from vitreous.errors import ConfigError
 from vitreous.report.marks import Anchor, Box, Drawing, Group, Outline, Palette, Photo, Point, Run, Words
-from vitreous.report.raster import draw
+from vitreous.report.raster import draw, png_bytes
 from vitreous.report.svg import write_svg
 
 
@@ -126,9 +125,7 @@ class Canvas(Drawing):
 
     def png(self, scale: float = 2.0) -> bytes:
         """The bytes of a PNG file of ``scale`` pixels to a unit."""
-        stream = BytesIO()
-        self.raster(scale).save(stream, format="PNG", optimize=True)
-        return stream.getvalue()
+        return png_bytes(self.raster(scale))
 
     def encode(self, suffix: str) -> bytes:
         """The bytes of a file whose name ends in ``suffix``: ".svg" or ".png"."""

@@ -5,11 +5,13 @@ Latin letters only: signs that it lacks are written with the nearest ones that i
 """
 
 from functools import lru_cache
+from io import BytesIO
 from itertools import pairwise
 from math import hypot
 from unicodedata import combining, normalize
 
 from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 
 from vitreous.report.marks import Box, Drawing, Group, Mark, Outline, Photo, Words
 
@@ -31,6 +33,14 @@ _PLAIN = str.maketrans(
         "·": "·",
     }
 )
+
+
+def png_bytes(image: Image.Image) -> bytes:
+    """A picture as the bytes of a PNG file that names its maker."""
+    stream, maker = BytesIO(), PngInfo()
+    maker.add_text("Software", "vitreous")
+    image.save(stream, format="PNG", optimize=True, pnginfo=maker)
+    return stream.getvalue()
 
 
 def draw(drawing: Drawing, scale: float) -> Image.Image:

@@ -25,7 +25,7 @@ def write_svg(drawing: Drawing, *, themed: bool) -> str:
         ' xml:space="preserve"'  # two spaces between pieces of text stay two
         f' font-family="{escape(FONTS)}">'
     )
-    lines = [head, f"<title>{_clean(drawing.title)}</title>"]
+    lines = [head, "<!-- vitreous -->", f"<title>{_clean(drawing.title)}</title>"]
     if drawing.description:
         lines.append(f"<desc>{_clean(drawing.description)}</desc>")
     if drawing.paper is not None and not themed:

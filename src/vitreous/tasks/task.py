@@ -16,8 +16,6 @@ class Loss(NamedTuple):
 class Task(Protocol):
     """The loop knows no more of a task than this."""
 
-    better: str  # the measure by which the best weights are chosen; more is better
-
     def loss(self, model: nn.Module, batch: Any) -> Loss:
         """A training batch -> the loss, with gradients."""
         ...
@@ -28,5 +26,9 @@ class Task(Protocol):
         ...
 
     def measures(self, sums: Mapping[str, float]) -> dict[str, float]:
-        """The sums over all held-out pictures -> measures by name, ``better`` among them."""
+        """The sums over all held-out pictures -> measures by name."""
+        ...
+
+    def rank(self, measures: Mapping[str, float]) -> tuple[float, ...]:
+        """Measures -> what the best weights are chosen by: the larger tuple is better."""
         ...

@@ -114,10 +114,10 @@ class TrainConfig:
             raise ConfigError("mean and std go together: give both, or neither to have them measured")
         if self.model.source is None:
             self.model.configure(classes=2)  # an unknown name or option is answered here
-        elif self.model.options or self.mean is not None:
+        elif replace(self.model, source=None, image_size=None) != ModelChoice() or self.mean is not None:
             raise ConfigError(
-                "model.options, mean and std are for new models; the weights that a run goes on with (--from)"
-                " bring their own"
+                "model.name, model.channels, model.options, mean and std are for new models; the weights"
+                " that a run goes on with (--from) bring their own"
             )
 
 
@@ -144,7 +144,7 @@ def with_settings(config: TrainConfig, settings: Iterable[str]) -> TrainConfig:
                 raise ConfigError(f"--set: unknown key {where!r}{nearest(key, place)}")
             free = free or keys[: depth + 1] == ["model", "options"]
             if depth < len(keys) - 1:
-                if not isinstance(place[key], dict):
+                if not isinstance(place.get(key), dict):
                     raise ConfigError(f"--set: {'.'.join(keys[: depth + 1])!r} has no keys below it")
                 place = place[key]
         # YAML 1.1 reads 1e-3, without a point, as text.

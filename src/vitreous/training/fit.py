@@ -3,6 +3,7 @@
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing, nullcontext
 from copy import deepcopy
+from math import isfinite
 from pathlib import Path
 from shlex import quote
 from typing import Any, NamedTuple
@@ -83,8 +84,9 @@ def fit(
     try:
         torch.set_num_threads(config.threads or threads)
         files = RunFiles(Path(config.output), config, world)
-        files.claim(resume)
+        files.check(resume)
         setup = set_up(config)
+        files.claim()
         if model is not None:
             setup = setup._replace(model=model)  # type: ignore[arg-type]
         with Signals() as signals:
@@ -259,9 +261,14 @@ class Loop:
         if average is not None:
             self.judged.load_state_dict(average.weights)
         measures = self._measure(self.judged)
-        value = measures[self.task.better]
-        if counters.best is None or value > counters.best:
-            counters.best, counters.best_step, counters.stale = value, counters.step, 0
+        rank = self.task.rank(measures)
+        if not all(map(isfinite, rank)):
+            raise TrainingError(
+                f"the validation measures after step {counters.step} are not finite; the last good"
+                f" checkpoint is {self.files.last_good()}; try a smaller optimizer.learning_rate"
+            )
+        if counters.best is None or rank > counters.best:
+            counters.best, counters.best_step, counters.stale = rank, counters.step, 0
             self.learner.best = _copied(self.judged)
         else:
             counters.stale += 1

@@ -34,16 +34,15 @@ class RunFiles:
         self.world = world
         self.board: Any = None
 
-    def claim(self, resume: bool) -> None:
-        """Take the directory for this run, or find that it is this run's already.
+    def check(self, resume: bool) -> None:
+        """Whether this run may have the directory; see ``check_free``. Nothing is written yet."""
+        if self.world.writes:
+            check_free(self.path, self.config, resume=resume)
 
-        Raises:
-            ConfigError: something is there and ``resume`` was not said, or it is another run's.
-            StorageError: it cannot be written.
-        """
+    def claim(self) -> None:
+        """Take the directory for this run. StorageError where it cannot be written."""
         if not self.world.writes:
             return
-        check_free(self.path, self.config, resume=resume)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             _write_whole(self.path / CONFIG, json.dumps(to_plain(self.config), indent=2) + "\n")
@@ -119,7 +118,12 @@ def read_config(run: Path) -> TrainConfig:
         raise ConfigError(f"{run}: no run to resume is there (it has no {CONFIG})") from error
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{run / CONFIG}: damaged, not JSON") from error
-    return from_plain(TrainConfig, values)
+    try:
+        return from_plain(TrainConfig, values)
+    except ConfigError as error:
+        raise ConfigError(
+            f"{run / CONFIG}: not the configuration of a run ({error}); give the run's own directory"
+        ) from error
 
 
 def _compare(path: Path, before: TrainConfig, config: TrainConfig) -> None:

@@ -1,8 +1,10 @@
 """What a ViT has to be better than: a small convolutional network trained by the same loop on the same
 views for the same time, and a support-vector machine on the same pixels."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
+from math import ceil
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +19,9 @@ from vitreous.data.preprocess import Preprocess
 from vitreous.models.classifier import Logits
 from vitreous.training.config import TrainConfig
 from vitreous.training.fit import Run, Watcher, fit
+from vitreous.training.output import SPEED
 
-TRIED_EPOCHS = 3  # from which the time of an epoch is known
+TRIED_EPOCHS = 3  # from which the speed is known
 
 
 class SmallCnn(nn.Module):
@@ -56,13 +59,15 @@ def train_cnn(
 ) -> tuple[SmallCnn, Run]:
     """A small CNN, trained as ``config`` says but for about so many seconds, in ``config.output``.
 
-    A first short run measures the time of an epoch; the schedule of the real one then fits the time.
-    It returns with its best weights on the validation part.
+    A first short run measures its speed; the schedule of the real one then fits the time. It returns with
+    its best weights on the validation part.
     """
     place = Path(config.output)
     tried = replace(config, output=str(place / "timing"), epochs=TRIED_EPOCHS, evaluate_every=TRIED_EPOCHS)
-    pace = fit(tried, model=_cnn(config, classes)).seconds / TRIED_EPOCHS
-    epochs = max(1, int(seconds / pace))
+    run = fit(tried, model=_cnn(config, classes))
+    last = json.loads((run.path / SPEED).read_text().splitlines()[-1])
+    batches_per_epoch = run.steps / run.epochs
+    epochs = max(1, ceil(seconds * last["pictures_per_second"] / (batches_per_epoch * config.batch_size)))
     model = _cnn(config, classes)
     run = fit(
         replace(config, output=str(place / "run"), epochs=epochs),

@@ -77,15 +77,16 @@ def _go_on(config: TrainConfig, train: Collection) -> tuple[Checkpoint, tuple[st
 
 
 def _preprocess(config: TrainConfig, model: Classifier, train: Collection) -> Preprocess:
-    """Squash small pictures to the model's size; cut the centre of larger ones. Standardised with the
-    mean and deviation of the training part: a ViT learns little from pictures that are not."""
+    """The whole picture, squashed to the model's size: no border is cut off, an explanation covers all of
+    it, and every library that reads the weights can do exactly the same. Standardised with the mean and
+    deviation of the training part: a ViT learns little from pictures that are not."""
     height, width = model.config.backbone.image_size
     channels = model.config.backbone.channels
     neutral = ((0.5,) * channels, (0.5,) * channels)
     mean, std = (config.mean, config.std) if config.mean and config.std else neutral
     preprocess = Preprocess(
         size=(height, width),
-        shorter=None if max(height, width) <= 64 else round(min(height, width) / 0.875),
+        shorter=None,
         interpolation="bicubic",
         mean=mean,
         std=std,

@@ -35,7 +35,7 @@ class Counters:
     loss_steps: int = 0  # so many
     skipped: int = 0  # steps without a finite gradient
     skipped_in_row: int = 0
-    best: float | None = None
+    best: tuple[float, ...] | None = None  # the task's rank of the best weights
     best_step: int = 0
     stale: int = 0  # evaluations since the best
     finished: bool = False

@@ -31,7 +31,14 @@ def read_processor(values: Mapping[str, Any], backbone: ViTConfig, name: str) ->
     if resample not in RESAMPLE:
         raise CheckpointError(f"{where}: resample {resample!r} is not read; wanted 0, 1, 2 or 3")
     try:
-        return Preprocess(size=size, shorter=shorter, interpolation=RESAMPLE[resample], mean=mean, std=std)
+        return Preprocess(
+            size=size,
+            shorter=shorter,
+            crop_rounding="even" if shorter is None else "down",
+            interpolation=RESAMPLE[resample],
+            mean=mean,
+            std=std,
+        )
     except ConfigError as error:
         raise CheckpointError(f"{where}: {error}") from error
 
