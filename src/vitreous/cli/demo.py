@@ -54,7 +54,7 @@ def demo(
 
     from vitreous.training.recipes import digits
 
-    config = replace(digits("digits", str(output / "run")), seed=seed)
+    config = replace(digits("digits", str(output / "run")), seed=seed, track="none")
     say(f"3. training a Vision Transformer from scratch, {config.epochs} epochs")
     predictor, ours = _train(config, splits, json)
     say("4. its rivals: the same data, the CNN for the same time")
@@ -204,10 +204,8 @@ def _write(
         "run/metrics.jsonl": "measures, a line for each epoch",
         "run/config.json": "all settings",
     }
-    files = sorted(
-        (path for path in output.rglob("*") if path.is_file()),
-        key=lambda path: (len(path.relative_to(output).parts), path),
-    )
+    files = [output / name for name in told]
+    files += sorted(path for path in output.rglob("*") if path.is_file() and path not in files)
     return {path: told.get(path.relative_to(output).as_posix(), "") for path in files}
 
 
