@@ -12,9 +12,11 @@ from tests.checkpoints.make import random_checkpoint
 from tests.parity.twins import google_arrays
 from vitreous.checkpoints.destination import LAYOUTS, write_any
 from vitreous.checkpoints.directory import sha256
-from vitreous.checkpoints.file import save
+from vitreous.checkpoints.file import Checkpoint, save
 from vitreous.checkpoints.passport import inspect
+from vitreous.data.preprocess import Preprocess
 from vitreous.errors import CheckpointError
+from vitreous.models import catalog
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -96,3 +98,18 @@ def test_nothing_is_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr(torch.nn.Module, "__init__", refuse)
     assert inspect(tmp_path / "ours").problem is inspect(tmp_path / "theirs").problem is None
+
+
+def test_a_tensor_of_another_shape_is_a_problem(tmp_path: Path) -> None:
+    config = catalog.configure("vit_tiny", classes=3, options={"width": 64, "depth": 2, "heads": 2})
+    prepare = Preprocess(size=(32, 32), shorter=None)
+    write_any(tmp_path / "model", Checkpoint(catalog.build(config), prepare, tuple("abc")), layout="timm")
+    assert inspect(tmp_path / "model").problem is None
+    weights = tmp_path / "model" / "model.safetensors"
+    tensors = load_file(weights)
+    name = next(key for key in tensors if key.endswith("mlp.fc1.weight"))
+    tensors[name] = tensors[name][:, :5].contiguous()
+    save_file(tensors, weights, metadata={"format": "pt"})
+    (tmp_path / "model" / "manifest.json").unlink()
+    problem = inspect(tmp_path / "model").problem
+    assert problem is not None and "another shape" in problem
