@@ -8,7 +8,11 @@ from vitreous.training.config import ModelChoice, OptimizerConfig, TrainConfig
 
 
 def digits(data: str, output: str) -> TrainConfig:
-    """A small ViT on the embedded 8 x 8 handwritten digits, from scratch."""
+    """A small ViT on the embedded 8 x 8 handwritten digits, from scratch.
+
+    Command: ``vitreous train digits``. Expect 99.6% on the held-out digits (mean of five seeds, from 99.2%
+    to 100%: ``python -m benchmarks.digits_seeds``) after half a minute on two CPU cores.
+    """
     return TrainConfig(
         data=data,
         output=output,
@@ -35,8 +39,10 @@ def digits(data: str, output: str) -> TrainConfig:
 def scratch(data: str, output: str) -> TrainConfig:
     """A ViT on a folder of photographs, from random weights.
 
-    It needs some hundred pictures a class to be worth its time; with fewer, start from weights that
-    have seen many (recipe ``tune``).
+    Command: ``vitreous train pictures/``. It needs some hundred pictures a class to be worth its time; with
+    fewer, start from weights that have seen many (recipe ``tune``). What to expect depends on the pictures
+    and was not measured on a public set; at 224 pixels two CPU cores train about 15 pictures a second
+    (``python -m benchmarks.training_throughput``).
     """
     return TrainConfig(
         data=data,
@@ -51,7 +57,11 @@ def scratch(data: str, output: str) -> TrainConfig:
 
 def tune(data: str, output: str) -> TrainConfig:
     """Go on with weights that have learnt elsewhere (``--from SOURCE``): a new head, all layers, a
-    small learning rate. Give ``model.source``."""
+    small learning rate.
+
+    Command: ``vitreous train pictures/ --from SOURCE``. An epoch takes as long as in ``scratch``; what to
+    expect depends on the weights, and was not measured on a public set.
+    """
     return TrainConfig(
         data=data,
         output=output,
