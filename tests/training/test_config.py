@@ -42,6 +42,7 @@ def test_settings_reach_any_depth_and_keep_types() -> None:
         ("augment.flip=2", "probability"),
         ("epochs=[1", "YAML"),
         ("workers=-1", "0 or more"),
+        ("threads=1000000", "1 to 1024"),
         ("augment.rotate=-5", "degrees"),
         ("augment.shift=2", "share"),
         ("augment.rand_augment=[2, 50]", "from 0 to 30"),

@@ -102,8 +102,8 @@ class TrainConfig:
                 raise ConfigError(f"{name} must be 1 or more, got {getattr(self, name)}")
         if self.micro_batch is not None and self.micro_batch < 1:
             raise ConfigError(f"micro_batch must be 1 or more, got {self.micro_batch}")
-        if self.threads is not None and self.threads < 1:
-            raise ConfigError(f"threads must be 1 or more, got {self.threads}")
+        if self.threads is not None and not 1 <= self.threads <= 1024:
+            raise ConfigError(f"threads must be from 1 to 1024, got {self.threads}")
         if self.patience is not None and self.patience < 1:
             raise ConfigError(f"patience must be 1 or more, got {self.patience}")
         if not 0 <= self.average < 1:
