@@ -100,12 +100,12 @@ def _summary(examination: "Examination") -> str:
 
 
 def _train(config: "TrainConfig", splits: "Splits", json: bool) -> tuple["Predictor", Rivalry]:
-    from vitreous.cli.train import Watcher
+    from vitreous.cli.train import watching
     from vitreous.evaluation.evaluate import evaluate
     from vitreous.predictor import load
     from vitreous.training.fit import fit
 
-    with Watcher(config.epochs, json=False, quiet=json) as watcher:
+    with watching(config.epochs, json=False, quiet=json) as watcher:
 
         def watch(moment: "Moment") -> None:
             # The data's note was printed already, and an epoch without a measure says little.
@@ -251,18 +251,12 @@ def _report(
             ],
             examples=_examples(predictor, splits),
             commands=[
-                f"vitreous demo --output {output} --seed {_seed(run)}",
+                f"vitreous demo --output {output} --seed {predictor.lineage['training']['seed']}",
                 f"vitreous evaluate {run} digits",
                 f"vitreous explain {run} {output / (splits.test.samples[0].name + '.png')}",
             ],
         )
     )
-
-
-def _seed(run: Path) -> int:
-    from vitreous.training.output import read_config
-
-    return read_config(run).seed
 
 
 def _examples(predictor: "Predictor", splits: "Splits") -> list["Example"]:

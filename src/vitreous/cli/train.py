@@ -1,11 +1,11 @@
 """``vitreous train``: a model from a folder of pictures; stopped at any time, it goes on."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from shlex import quote
-from types import TracebackType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -50,32 +50,26 @@ def train(
     _check(config, resume)
     from vitreous.training.fit import fit
 
-    with Watcher(config.epochs, json=json) as watcher:
+    with watching(config.epochs, json=json) as watcher:
         run = fit(config, resume=resume, watch=watcher)
     if _speaks():
         _show(run, config, json)
 
 
+@contextmanager
+def watching(epochs: int, *, json: bool, quiet: bool = False) -> "Iterator[Watcher]":
+    """Whoever tells of a run while it goes, and nothing but what was left out where ``quiet``."""
+    with Progress("training", quiet=json or quiet or not _speaks()) as progress:
+        yield Watcher(progress, epochs, json=json and not quiet)
+
+
 class Watcher:
-    """Tells of a run while it goes: a bar on a terminal, lines in a pipe, JSON lines for machines, and
-    nothing but what was left out where ``quiet``."""
+    """Tells of a run while it goes: a bar on a terminal, lines in a pipe, JSON lines for machines."""
 
-    def __init__(self, epochs: int, *, json: bool, quiet: bool = False) -> None:
+    def __init__(self, progress: Progress, epochs: int, *, json: bool) -> None:
+        self.progress = progress
         self.epochs = epochs
-        self.json = json and not quiet
-        self.progress = Progress("training", quiet=json or quiet or not _speaks())
-
-    def __enter__(self) -> "Watcher":
-        self.progress.__enter__()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.progress.__exit__(kind, error, traceback)
+        self.json = json
 
     def __call__(self, moment: "Moment") -> None:
         values = moment.values

@@ -269,6 +269,7 @@ class Loop:
             )
         if counters.best is None or rank > counters.best:
             counters.best, counters.best_step, counters.stale = rank, counters.step, 0
+            counters.best_measures = measures
             self.learner.best = _copied(self.judged)
         else:
             counters.stale += 1
@@ -311,9 +312,7 @@ class Loop:
     def _end(self) -> Run:
         counters = self.learner.counters
         last = self.learner.average.weights if self.learner.average else _copied(self.learner.model)
-        best = self.learner.best or last
-        self.judged.load_state_dict(best)
-        measures = self._measure(self.judged)
+        best, measures = self.learner.best, counters.best_measures  # the last step at least was judged
         if not isinstance(self.learner.model, Classifier):
             self.learner.model.load_state_dict(best)
         elif self.world.writes:

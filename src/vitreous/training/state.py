@@ -37,6 +37,7 @@ class Counters:
     skipped_in_row: int = 0
     best: tuple[float, ...] | None = None  # the task's rank of the best weights
     best_step: int = 0
+    best_measures: dict[str, float] = field(default_factory=dict)
     stale: int = 0  # evaluations since the best
     finished: bool = False
     metrics_bytes: int = 0  # how much of metrics.jsonl belongs to the steps done

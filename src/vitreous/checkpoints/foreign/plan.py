@@ -26,6 +26,10 @@ Shapes = Mapping[str, tuple[int, ...]]
 HEADS = {192: 3, 256: 4, 320: 5, 384: 6, 512: 8, 640: 10, 768: 12, 832: 13, 896: 14, 1024: 16}
 HEADS |= {1152: 16, 1280: 16, 1408: 16, 1664: 16}
 
+# Of the pixels of ImageNet in 0..1: what most published weights were trained with.
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
 LAYER_SCALE = 1e-5  # the first value where a file does not tell; it only matters to training anew
 
 

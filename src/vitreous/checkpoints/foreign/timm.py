@@ -24,6 +24,8 @@ from vitreous.checkpoints.foreign.names import (
     layer,
 )
 from vitreous.checkpoints.foreign.plan import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
     LAYER_SCALE,
     Plan,
     Shapes,
@@ -45,8 +47,6 @@ from vitreous.models.config import ClassifierConfig, Pool
 
 LAYOUT = "timm"
 EPS = 1e-6  # of timm's own LayerNorm, which its ViTs use where their name does not say otherwise
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 
 NAMES = Names(
     outside={

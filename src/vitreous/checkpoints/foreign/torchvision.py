@@ -18,6 +18,8 @@ from vitreous.checkpoints.file import Checkpoint
 from vitreous.checkpoints.foreign.fields import integer, section
 from vitreous.checkpoints.foreign.names import CLASS_TOKEN, NORM, PATCHES, POSITIONS, Names, layer
 from vitreous.checkpoints.foreign.plan import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
     Plan,
     Shapes,
     heads_of,
@@ -37,8 +39,6 @@ from vitreous.models.config import ClassifierConfig
 
 LAYOUT = "torchvision"
 EPS = 1e-6
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 
 NAMES = Names(
     outside={
