@@ -75,6 +75,11 @@ def convert(kind: Any, value: Any, where: str) -> Any:
 def _convert_union(choices: tuple[Any, ...], value: Any, where: str) -> Any:
     if value is None and NoneType in choices:
         return None
+    objects = [choice for choice in choices if is_dataclass(choice)]
+    if isinstance(value, Mapping) and objects:
+        # Whichever knows most of the keys is meant; what does not fit it is then said in its words.
+        meant = max(objects, key=lambda kind: sum(field.name in value for field in fields(kind)))
+        return from_plain(meant, value, where)  # type: ignore[arg-type]
     errors: list[ConfigError] = []
     for choice in choices:
         if choice is NoneType:

@@ -22,7 +22,7 @@ from vitreous.data.collection import Sample
 from vitreous.data.images import as_rgb, open_picture
 from vitreous.data.preprocess import Preprocess, View
 from vitreous.errors import CheckpointError, ConfigError, InputError, PictureError
-from vitreous.models.classifier import Classifier
+from vitreous.models.model import Model
 
 SavedLayout = Literal["vitreous", "transformers", "timm", "torchvision"]
 Picture = str | PathLike[str] | bytes | Image.Image | NDArray[np.uint8]
@@ -148,9 +148,14 @@ class Predictor:
 
     def _logits(self, images: Tensor) -> Scores:
         """(B, C, h, w) -> (B, K) float32."""
+        if not self.classes:
+            raise CheckpointError(
+                f"a {type(self.model).__name__} without class names answers nothing; wanted a classifier:"
+                " tune one from these weights with vitreous train --from"
+            )
         with torch.inference_mode():
             logits: Tensor = self.model(images.to(self.device)).logits  # (B, K)
-        if logits.shape[1] != len(self.classes) or not self.classes:
+        if logits.shape[1] != len(self.classes):
             raise CheckpointError(
                 f"the model answers with {logits.shape[1]} numbers and knows {len(self.classes)} classes;"
                 " wanted a classifier with a name for every class"
@@ -195,7 +200,7 @@ def save(predictor: Predictor, directory: str | PathLike[str], *, layout: SavedL
     place cannot be written.
     """
     model = predictor.model
-    if not isinstance(model, Classifier):
+    if not isinstance(model, Model):
         raise ConfigError(f"a {type(model).__name__} cannot be saved; wanted a model of the catalog")
     checkpoint = Checkpoint(
         model, predictor.preprocess, predictor.classes, predictor.temperature, predictor.lineage

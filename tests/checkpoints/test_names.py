@@ -5,9 +5,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.checkpoints.make import random_checkpoint
-from vitreous.checkpoints.foreign import google, timm, torchvision, transformers
-from vitreous.checkpoints.foreign.names import Names, expected_names, gather, scatter
+from vitreous.checkpoints.foreign import google
+from vitreous.checkpoints.foreign.names import ZERO, Names, gather, scatter
+from vitreous.checkpoints.foreign.timm import vit as timm
+from vitreous.checkpoints.foreign.torchvision import vit as torchvision
+from vitreous.checkpoints.foreign.transformers import vit as transformers
 
 TABLES = {
     "timm": timm.NAMES,
@@ -44,16 +46,11 @@ def test_block_numbers_are_whole() -> None:
     assert names.depth(["blocks.3.x", "blocks.12.y", "xblocks.40.y", "blocks.x.y", "blocks.7"]) == 13
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {},
-        {"registers": 2, "layer_scale": 0.1, "pool": "mean", "pool_norm": True, "final_norm": False},
-        {"stem": "conv", "head": "mlp", "class_token": False, "pool": "mean"},
-        {"positions": "sincos1d", "classes": 0},
-        {"positions": "none", "stem": "conv", "patch": 7, "image_size": (28, 28)},
-    ],
-)
-def test_expected_names_are_those_of_the_model(options: dict[str, object]) -> None:
-    model = random_checkpoint(**options).model
-    assert set(expected_names(model.config)) == set(model.state_dict())
+def test_a_part_without_a_tensor_of_theirs_is_read_as_zeros_and_not_written() -> None:
+    table = {"bias": ("q", ZERO, "v")}
+    joined = gather(table, {"q": torch.ones(2), "v": torch.full((2,), 3.0)})["bias"]
+    assert joined.tolist() == [1, 1, 0, 0, 3, 3]
+    assert {name: part.tolist() for name, part in scatter(table, {"bias": joined}).items()} == {
+        "q": [1, 1],
+        "v": [3, 3],
+    }

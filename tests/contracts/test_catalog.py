@@ -3,61 +3,105 @@ with its own structure at a small width where it is not: the name decides the st
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
 from torch.testing import assert_close
 
+from vitreous.backbones.config import SwinConfig
 from vitreous.checkpoints.file import Checkpoint, read, save
 from vitreous.config import from_plain, to_plain
 from vitreous.data.preprocess import Preprocess
 from vitreous.layers.attention import ScaledDotProduct
 from vitreous.models import catalog
 from vitreous.models.accounting import account
-from vitreous.models.classifier import Classifier
-from vitreous.models.config import ClassifierConfig
+from vitreous.models.config import ConvNetConfig, MAEConfig, ModelConfig, family_of
+from vitreous.models.mae import MaskedAutoencoder
+from vitreous.models.model import Model
 
 NAMES = catalog.names()
 
 
-def small(name: str) -> ClassifierConfig:
+def small(name: str) -> ModelConfig:
     """The entry with its patch and heads, three blocks deep and 8 channels a head, on a 3 x 2 grid."""
-    config = catalog.configure(name, classes=5)
+    config: Any = catalog.configure(name, classes=5)
+    if isinstance(config, ConvNetConfig):
+        return replace(config, image_size=(64, 32))
     backbone = config.backbone
+    if isinstance(backbone, SwinConfig):
+        size = (6 * backbone.patch, 4 * backbone.patch)
+        sizes = {"width": 8 * backbone.heads[0], "depths": (2, 2, 1, 1), "window": 3}
+        return replace(config, backbone=replace(backbone, **sizes, image_size=size))
     width = 8 * backbone.heads
     size = (3 * backbone.patch, 2 * backbone.patch)
     encoder = replace(backbone.encoder, width=width, mlp_width=4 * width)
-    return replace(config, backbone=replace(backbone, encoder=encoder, depth=3, image_size=size))
+    config = replace(config, backbone=replace(backbone, encoder=encoder, depth=3, image_size=size))
+    if isinstance(config, MAEConfig):
+        config = replace(config, decoder_width=64, decoder_depth=2, decoder_mlp_width=128, mask_ratio=0.5)
+    return config
 
 
 @pytest.fixture(params=NAMES)
-def model(request: pytest.FixtureRequest) -> Classifier:
+def model(request: pytest.FixtureRequest) -> Model:
     torch.manual_seed(0)
     return catalog.build(small(request.param)).eval()
 
 
-def pictures(model: Classifier, count: int = 2, *, rows: int = 3, cols: int = 2) -> torch.Tensor:
-    patch = model.config.backbone.patch
-    return torch.randn(count, 3, rows * patch, cols * patch)
+def pictures(model: Model, count: int = 2, *, seed: int = 1) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(count, 3, *model.config.image_size, generator=generator)
 
 
-def test_shapes_at_the_native_size_and_off_it(model: Classifier) -> None:
-    patch = model.config.backbone.patch
-    assert model(pictures(model)).logits.shape == (2, 5)
-    features = model.backbone(torch.randn(1, 3, 2 * patch + 1, 4 * patch))
-    assert features.maps[0].shape == (1, model.backbone.channels[0], 3, 4)
-    assert features.prefix.shape == (1, model.config.backbone.prefix, model.backbone.channels[0])
-    assert model.backbone.strides == (patch,)
+def run(model: nn.Module, images: Tensor) -> Tensor:
+    """The first field of what a model answers. A masked autoencoder is told what to hide."""
+    if isinstance(model, MaskedAutoencoder):
+        patches = model.embed_layout(images).patches
+        noise = torch.linspace(0, 1, patches).flip(0).expand(len(images), -1)
+        return model(images, noise).patches
+    return model(images)[0]
 
 
-def test_a_picture_is_answered_alike_alone_and_in_a_batch(model: Classifier) -> None:
+def test_answers_at_the_native_size_and_off_it(model: Model) -> None:
+    config = model.config
+    height, width = config.image_size
+    images = pictures(model)
+    answer = run(model, images)
+    if config.classes:
+        assert answer.shape == (2, 5)
+    assert answer.isfinite().all()
+    other = run(model, torch.randn(1, 3, height + 1, 2 * width))
+    assert other.shape[0] == 1 and other.isfinite().all()
+
+
+def test_features_keep_the_contract_of_backbones(model: Model) -> None:
+    if isinstance(model.config, ConvNetConfig):
+        pytest.skip("a network of torchvision, taken as it is")
+    backbone = model.backbone
+    height, width = 130, 66
+    features = backbone(torch.randn(1, 3, height, width))
+    assert len(features.maps) == len(backbone.channels) == len(backbone.strides)
+    for grid, channels, stride in zip(features.maps, backbone.channels, backbone.strides, strict=True):
+        assert grid.shape == (1, channels, -(-height // stride), -(-width // stride))
+    assert features.prefix.shape[::2] == (1, backbone.channels[-1])
+
+
+def test_a_picture_is_answered_alike_alone_and_in_a_batch(model: Model) -> None:
     images = pictures(model, 3)
-    assert_close(model(images).logits[1:2], model(images[1:2]).logits, atol=1e-5, rtol=1e-4)
+    assert_close(run(model, images)[1:2], run(model, images[1:2]), atol=1e-5, rtol=1e-4)
 
 
-def test_every_parameter_gets_a_gradient(model: Classifier) -> None:
-    model.train()
-    model(pictures(model)).logits.square().sum().backward()
+def test_every_parameter_gets_a_gradient(model: Model) -> None:
+    if not isinstance(model.config, ConvNetConfig):  # whose batch statistics want more than two pictures
+        model.train()
+    if model.config.classes or isinstance(model, MaskedAutoencoder):
+        answer = run(model, pictures(model))
+    else:
+        grid = model.config.backbone.grid
+        hidden = (torch.arange(grid[0] * grid[1]) % 2 == 0).expand(2, -1)
+        answer = model(pictures(model), hidden)[0]
+    answer.square().sum().backward()
     without = [
         name
         for name, parameter in model.named_parameters()
@@ -67,52 +111,57 @@ def test_every_parameter_gets_a_gradient(model: Classifier) -> None:
     assert without == []
 
 
-def test_config_survives_json_and_counts_the_model(model: Classifier) -> None:
-    assert from_plain(ClassifierConfig, to_plain(model.config)) == model.config
+def test_config_survives_json_and_counts_the_model(model: Model) -> None:
+    assert from_plain(type(model.config), to_plain(model.config)) == model.config
     counted = account(model.config)
     assert counted.parameters == sum(parameter.numel() for parameter in model.parameters())
 
 
-def test_recorded_attention_is_the_fused_one(model: Classifier) -> None:
-    seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+def test_recorded_attention_is_the_fused_one(model: Model) -> None:
+    if isinstance(model.config, ConvNetConfig):
+        pytest.skip("a network without attention")
+    seen: list[tuple[Tensor, Tensor]] = []
 
-    def record(mix: ScaledDotProduct, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+    def record(mix: ScaledDotProduct, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         queries, keys, values, bias = inputs
         seen.append((mix.weights(queries, keys, bias) @ values, output))
 
-    handles = [
-        module.register_forward_hook(record)
-        for module in model.modules()
-        if isinstance(module, ScaledDotProduct)
-    ]
+    mixes = [module for module in model.modules() if isinstance(module, ScaledDotProduct)]
+    handles = [module.register_forward_hook(record) for module in mixes]
     with torch.no_grad():
-        model(pictures(model))
+        run(model, pictures(model))
     for handle in handles:
         handle.remove()
-    assert len(seen) == 3
+    assert len(seen) == len(mixes) >= 3
     for explicit, fused in seen:
         assert_close(explicit, fused, atol=1e-5, rtol=1e-5)
 
 
-def test_weights_survive_a_save(model: Classifier, tmp_path: Path) -> None:
-    prepare = Preprocess(size=model.config.backbone.image_size, shorter=None)
-    save(tmp_path / "model", Checkpoint(model, prepare, tuple("abcde")))
+def test_weights_survive_a_save(model: Model, tmp_path: Path) -> None:
+    prepare = Preprocess(size=model.config.image_size, shorter=None)
+    names = tuple("abcde") if model.config.classes else ()
+    save(tmp_path / "model", Checkpoint(model, prepare, names))
     again = read(tmp_path / "model")
-    assert again.classes == tuple("abcde")
+    assert again.classes == names
+    assert family_of(again.model.config) == family_of(model.config)
     images = pictures(model)
-    assert torch.equal(again.model(images).logits, model(images).logits)
+    assert torch.equal(run(again.model, images), run(model, images))
 
 
-def test_torch_export_gives_the_same_logits(model: Classifier) -> None:
+def test_torch_export_gives_the_same_answer(model: Model) -> None:
     images = pictures(model)
-    program = torch.export.export(model, (images,))
-    assert_close(program.module()(images).logits, model(images).logits, atol=1e-5, rtol=1e-4)
+    arguments: tuple[Tensor, ...] = (images,)
+    if isinstance(model, MaskedAutoencoder):
+        arguments += (torch.linspace(0, 1, model.embed_layout(images).patches).expand(2, -1),)
+    program = torch.export.export(model, arguments)
+    assert_close(program.module()(*arguments)[0], model(*arguments)[0], atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith(("vit_tiny", "vit_ti_"))])
+@pytest.mark.parametrize("name", [name for name in NAMES if "_tiny" in name or "_ti_" in name])
 def test_full_size_runs(name: str) -> None:
-    config = catalog.configure(name)
+    model = catalog.build(catalog.configure(name)).eval()
     with torch.no_grad():
-        logits = catalog.build(config).eval()(torch.randn(1, 3, *config.backbone.image_size)).logits
-    assert logits.shape == (1, 1000)
-    assert logits.isfinite().all()
+        answer = run(model, pictures(model, 1))
+    assert answer.isfinite().all()
+    if model.config.classes:
+        assert answer.shape == (1, 1000)

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.parity.twins import BOUND, difference, pictures, timm_twin
-from vitreous.checkpoints.foreign.timm_architectures import architecture
+from vitreous.checkpoints.foreign.timm.architectures import architecture
 from vitreous.checkpoints.source import read_any
 from vitreous.checkpoints.weights import load_weights
 from vitreous.errors import CheckpointError

@@ -11,7 +11,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from tests.parity.twins import BOUND, difference, pictures, randomise, transformers_twin
-from vitreous.checkpoints.foreign.transformers_processor import read_processor, write_processor
+from vitreous.checkpoints.foreign.transformers.processor import read_processor, write_processor
 from vitreous.checkpoints.source import read_any
 from vitreous.errors import CheckpointError
 from vitreous.models import catalog

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from vitreous.backbones.config import EncoderConfig
 from vitreous.layers.layout import Layout
-from vitreous.layers.mlp import DropPath, LayerScale, Mlp
+from vitreous.layers.mlp import DropPath, LayerScale, Mlp, SwiGLU
 
 
 class EncoderBlock(nn.Module):
@@ -23,7 +23,7 @@ class EncoderBlock(nn.Module):
         self.attention = attention
         self.attention_scale = _scale(config)
         self.mlp_norm = nn.LayerNorm(width, eps=config.norm_eps)
-        self.mlp = Mlp(width, config.mlp_width, config.activation)
+        self.mlp = _mlp(config)
         self.mlp_scale = _scale(config)
         self.drop_path = DropPath(drop_path)
 
@@ -43,9 +43,15 @@ class EncoderBlock(nn.Module):
 class Encoder(nn.Module):
     """A stack of blocks. What differs between families is the attention that each block is given."""
 
-    def __init__(self, config: EncoderConfig, attentions: Sequence[nn.Module]) -> None:
+    def __init__(
+        self,
+        config: EncoderConfig,
+        attentions: Sequence[nn.Module],
+        drop_paths: Sequence[float] | None = None,
+    ) -> None:
+        """``drop_paths`` are the blocks' own rates where this stack is only a part of the depth."""
         super().__init__()
-        rates = torch.linspace(0, config.drop_path, len(attentions), device="cpu").tolist()
+        rates = drop_paths or torch.linspace(0, config.drop_path, len(attentions), device="cpu").tolist()
         self.blocks = nn.ModuleList(
             EncoderBlock(config, attention, rate) for attention, rate in zip(attentions, rates, strict=True)
         )
@@ -55,6 +61,12 @@ class Encoder(nn.Module):
         for block in self.blocks:
             tokens = block(tokens, layout)
         return tokens
+
+
+def _mlp(config: EncoderConfig) -> nn.Module:
+    if config.mlp == "swiglu":
+        return SwiGLU(config.width, config.mlp_width)
+    return Mlp(config.width, config.mlp_width, config.activation)
 
 
 def _scale(config: EncoderConfig) -> nn.Module:

@@ -2,8 +2,8 @@
 
 Register tokens: "Vision Transformers Need Registers" (arXiv:2309.16588).
 
-Shapes: B pictures of C channels and H x W pixels; T prefix tokens ([CLS], then registers), P = rows *
-cols patches; D width.
+Shapes: B pictures of C channels and H x W pixels; T prefix tokens ([CLS], the distillation token of
+DeiT, registers), P = rows * cols patches; D width.
 """
 
 import torch
@@ -13,13 +13,16 @@ from vitreous.backbones.config import ViTConfig
 from vitreous.backbones.encoder import Encoder
 from vitreous.backbones.interface import Features, Layout
 from vitreous.layers.attention import Attention
+from vitreous.layers.attention_bias import RelativeBias
 from vitreous.layers.geometry import grid_of
 from vitreous.layers.patches import ConvStem, PatchTokens
 from vitreous.layers.positions import LearnedPositions, build_positions
+from vitreous.layers.rotary import GridRotary
 
 
 class Embedding(nn.Module):
-    """z_0 = [x_class; registers; x_1 E; ...; x_P E] + E_pos (eq. 1; registers have no position)."""
+    """z_0 = [x_class; x_distillation; registers; x_1 E; ...; x_P E] + E_pos (eq. 1; registers have no
+    position)."""
 
     def __init__(self, config: ViTConfig) -> None:
         super().__init__()
@@ -28,10 +31,10 @@ class Embedding(nn.Module):
         stem = ConvStem if config.stem == "conv" else PatchTokens
         self.patches = stem(config.channels, width, config.patch)
         self.class_token = _tokens(int(config.class_token), width)
+        self.distillation_token = _tokens(int(config.distillation_token), width)
         self.registers = _tokens(config.registers, width)
-        placed = int(config.class_token and config.class_position)
         self.positions = build_positions(
-            config.positions, width, Layout(placed, *config.grid), config.position_resize
+            config.positions, width, Layout(config.placed, *config.grid), config.position_resize
         )
 
     def layout(self, images: Tensor) -> Layout:
@@ -42,20 +45,28 @@ class Embedding(nn.Module):
     @property
     def prefix(self) -> int:
         """T, the number of tokens ahead of the patches."""
-        return sum(0 if part is None else part.shape[1] for part in (self.class_token, self.registers))
+        return sum(part.shape[1] for part in (*self._placed(), self.registers) if part is not None)
 
     def forward(self, images: Tensor, layout: Layout) -> Tensor:
         """(B, C, H, W) -> (B, T+P, D)."""
-        patches = self.patches(images)  # (B, P, D)
+        return self.place(self.patches(images), layout)
+
+    def place(self, patches: Tensor, layout: Layout) -> Tensor:
+        """Projected patches (B, P, D) -> (B, T+P, D): positions added, prefix tokens put ahead."""
         placed = self.positions.native.prefix
         positions = self.positions(Layout(placed, layout.rows, layout.cols)).to(patches.device)
         parts = [patches + positions[:, placed:]]
         if self.registers is not None:
-            parts.insert(0, self.registers.expand(len(images), -1, -1))
-        if self.class_token is not None:
-            class_token = self.class_token + positions[:, :placed] if placed else self.class_token
-            parts.insert(0, class_token.expand(len(images), -1, -1))
+            parts.insert(0, self.registers.expand(len(patches), -1, -1))
+        tokens = self._placed()
+        if tokens:
+            ahead = torch.cat(tokens, dim=1) if len(tokens) > 1 else tokens[0]
+            ahead = ahead + positions[:, :placed] if placed else ahead
+            parts.insert(0, ahead.expand(len(patches), -1, -1))
         return torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]  # (B, T+P, D)
+
+    def _placed(self) -> list[Tensor]:
+        return [token for token in (self.class_token, self.distillation_token) if token is not None]
 
 
 class ViT(nn.Module):
@@ -72,15 +83,19 @@ class ViT(nn.Module):
     def forward(self, images: Tensor) -> Features:
         """(B, C, H, W) -> prefix (B, T, D) and one map (B, D, rows, cols)."""
         layout = self.embed.layout(images)
-        tokens = self.norm(self.encoder(self.embed(images, layout), layout))  # (B, T+P, D), eq. 4
+        tokens = self.encode(self.embed(images, layout), layout)  # (B, T+P, D)
         prefix, grid = layout.split(tokens)  # (B, T, D), (B, D, rows, cols)
         return Features(prefix=prefix, maps=(grid,))
+
+    def encode(self, tokens: Tensor, layout: Layout) -> Tensor:
+        """Embedded tokens (B, T+P, D) -> encoded and normalised ones, the same shape; eq. 2 to 4."""
+        return self.norm(self.encoder(tokens, layout))
 
 
 def build_vit(config: ViTConfig) -> ViT:
     """A ViT with random weights: truncated normal matrices, zero biases, lecun-normal patches."""
     width = config.encoder.width
-    attentions = [Attention(width, config.heads) for _ in range(config.depth)]
+    attentions = [_attention(config) for _ in range(config.depth)]
     norm = nn.LayerNorm(width, eps=config.encoder.norm_eps) if config.final_norm else nn.Identity()
     backbone = ViT(Embedding(config), Encoder(config.encoder, attentions), norm, width)
     initialise(backbone)
@@ -88,7 +103,7 @@ def build_vit(config: ViTConfig) -> ViT:
 
 
 @torch.no_grad()
-def initialise(backbone: ViT) -> None:
+def initialise(backbone: nn.Module) -> None:
     """Draw the weights: Glorot's uniform distribution for the encoder's matrices, as in the paper's own
     code; patches of unit variance from standardised pixels.
 
@@ -106,9 +121,21 @@ def initialise(backbone: ViT) -> None:
                 nn.init.zeros_(module.bias)
         elif isinstance(module, LearnedPositions):
             nn.init.trunc_normal_(module.table)
-    for token in (backbone.embed.class_token, backbone.embed.registers):
-        if token is not None:
-            nn.init.trunc_normal_(token, std=0.02)
+        elif isinstance(module, Embedding):
+            for token in (module.class_token, module.distillation_token, module.registers):
+                if token is not None:
+                    nn.init.trunc_normal_(token, std=0.02)
+
+
+def _attention(config: ViTConfig) -> Attention:
+    """What a block is given; every block of relative attention has a table of its own."""
+    width, heads = config.encoder.width, config.heads
+    if config.attention == "relative":
+        native = Layout(config.prefix, *config.grid)
+        return Attention(width, heads, bias=RelativeBias(heads, native, config.bias_resize))
+    if config.attention == "rotary":
+        return Attention(width, heads, rotary=GridRotary(width // heads, config.rotary_base))
+    return Attention(width, heads)
 
 
 def _tokens(count: int, width: int) -> nn.Parameter | None:

@@ -4,15 +4,27 @@ from dataclasses import replace
 
 from torch import Tensor
 
+from vitreous.backbones.config import ViTConfig
 from vitreous.checkpoints.file import Checkpoint
 from vitreous.checkpoints.weights import load_weights
 from vitreous.data.preprocess import Preprocess
+from vitreous.layers.attention_bias import resize_bias
 from vitreous.layers.layout import Layout
 from vitreous.layers.positions import resize_positions
 from vitreous.models.classifier import build_head
-from vitreous.models.config import ClassifierConfig
+from vitreous.models.config import (
+    ClassifierConfig,
+    ConvNetConfig,
+    DeiTConfig,
+    MAEConfig,
+    MaskedTokensConfig,
+    ModelConfig,
+    with_image_size,
+)
 
 POSITIONS = "backbone.embed.positions.table"
+DECODER_POSITIONS = "decoder.positions.table"
+BIAS = ".attention.bias.table"
 
 
 def adapt(
@@ -25,26 +37,20 @@ def adapt(
 
     Where both are what it has, it comes back as it is. Otherwise a new model comes back, which shares
     the tensors that did not change, and a sentence on each thing that did. A new head is linear, small
-    and random (from torch's global generator), and has no fitted temperature.
+    and random (from torch's global generator), and has no fitted temperature. What was pretrained without
+    classes becomes a classifier on the mean of its patches.
     """
     notes: list[str] = []
     config, preprocess = checkpoint.model.config, checkpoint.preprocess
     state = dict(checkpoint.model.state_dict())
     names, temperature = checkpoint.classes, checkpoint.temperature
-    if image_size is not None and image_size != config.backbone.image_size:
-        notes.append(_size_note(config.backbone.image_size, image_size))
+    if image_size is not None and image_size != config.image_size:
+        notes.append(_size_note(config.image_size, image_size))
         preprocess = _resized(preprocess, image_size)
         config = _moved(config, state, image_size)
     if classes is not None and classes != names:
-        notes.append(
-            f"a new head with random weights for {len(classes)} classes takes the place of"
-            f" {f'the one for {len(names)}' if names else 'none'}; all else is kept"
-        )
-        config = replace(config, classes=len(classes), head="linear")
-        state = {key: value for key, value in state.items() if not key.startswith("head.")}
-        head = build_head("linear", config.backbone.encoder.width, len(classes))
-        some = next(iter(state.values()))
-        state |= {f"head.{key}": value.detach().to(some) for key, value in head.state_dict().items()}
+        notes += _head_notes(config, len(classes), len(names))
+        config, state = _with_head(config, state, len(classes))
         names, temperature = classes, 1.0
     if not notes:
         return checkpoint, ()
@@ -53,26 +59,77 @@ def adapt(
     return Checkpoint(model, preprocess, names, temperature, checkpoint.lineage), tuple(notes)
 
 
-def _moved(
-    config: ClassifierConfig, state: dict[str, Tensor], image_size: tuple[int, int]
-) -> ClassifierConfig:
-    """The configuration for another picture size; a learned table in ``state`` is resized for it."""
+def _with_head(
+    config: ModelConfig, state: dict[str, Tensor], classes: int
+) -> tuple[ModelConfig, dict[str, Tensor]]:
+    """The configuration and the tensors with new heads for so many classes."""
+    if isinstance(config, MAEConfig | MaskedTokensConfig):
+        state = {key: value for key, value in state.items() if key.startswith("backbone.")}
+        config = ClassifierConfig(backbone=config.backbone, pool="mean")
+    if isinstance(config, ConvNetConfig):
+        from vitreous.models.convnet import HEADS
+
+        heads = {HEADS[config.architecture].name: HEADS[config.architecture].width}
+    elif isinstance(config, DeiTConfig):
+        heads = dict.fromkeys(("head", "distillation_head"), config.backbone.out_channels)
+    else:
+        heads = {"head": config.pooled}
+    config = replace(config, classes=classes)
+    if isinstance(config, ClassifierConfig):
+        config = replace(config, head="linear")
+    some = next(iter(state.values()))
+    kept = {key: value for key, value in state.items() if not key.startswith(tuple(f"{h}." for h in heads))}
+    for head, width in heads.items():
+        new = build_head("linear", width, classes).state_dict()
+        kept |= {f"{head}.{key}": value.detach().to(some) for key, value in new.items()}
+    return config, kept
+
+
+def _moved(config: ModelConfig, state: dict[str, Tensor], image_size: tuple[int, int]) -> ModelConfig:
+    """The configuration for another picture size; learned tables in ``state`` are resized for it."""
+    moved = with_image_size(config, image_size)
+    if isinstance(config, ConvNetConfig) or not isinstance(config.backbone, ViTConfig):
+        return moved
     before = config.backbone
-    after = replace(before, image_size=image_size)
-    if POSITIONS in state:
-        placed = int(before.class_token and before.class_position)
-        origin, target = Layout(placed, *before.grid), Layout(placed, *after.grid)
-        state[POSITIONS] = resize_positions(state[POSITIONS], origin, target, before.position_resize)
-    return replace(config, backbone=after)
+    rows, cols = replace(before, image_size=image_size).grid
+    for key, placed in ((POSITIONS, before.placed), (DECODER_POSITIONS, before.prefix)):
+        if key in state:
+            origin, target = Layout(placed, *before.grid), Layout(placed, rows, cols)
+            state[key] = resize_positions(state[key], origin, target, before.position_resize)
+    for key in state:
+        if key.endswith(BIAS):
+            origin, target = Layout(before.prefix, *before.grid), Layout(before.prefix, rows, cols)
+            state[key] = resize_bias(state[key], origin, target, before.bias_resize)
+    return moved
 
 
 def _resized(preprocess: Preprocess, image_size: tuple[int, int]) -> Preprocess:
-    shorter = preprocess.shorter
-    if shorter is not None:  # the share of the picture that the crop keeps stays the same
+    # The share of the picture that a crop keeps stays the same.
+    shorter, squashed = preprocess.shorter, preprocess.squashed
+    if shorter is not None:
         shorter = max(1, round(shorter * min(image_size) / min(preprocess.size)))
-    return replace(preprocess, size=image_size, shorter=shorter)
+    if squashed is not None:
+        ratios = [new / old for new, old in zip(image_size, preprocess.size, strict=True)]
+        squashed = (max(1, round(squashed[0] * ratios[0])), max(1, round(squashed[1] * ratios[1])))
+    return replace(preprocess, size=image_size, shorter=shorter, squashed=squashed)
 
 
 def _size_note(before: tuple[int, int], after: tuple[int, int]) -> str:
     sizes = f"{before[0]}x{before[1]} to {after[0]}x{after[1]}"
     return f"positions and preprocessing went from pictures of {sizes} pixels"
+
+
+def _head_notes(config: ModelConfig, classes: int, before: int) -> list[str]:
+    notes = []
+    if isinstance(config, MAEConfig | MaskedTokensConfig):
+        part = "decoder" if isinstance(config, MAEConfig) else "mask token and visual-token head"
+        notes.append(
+            f"the {part} of the pretraining is left out; classes are told from the mean of the patches"
+        )
+    heads = "two new heads" if isinstance(config, DeiTConfig) else "a new head"
+    verb = "take" if isinstance(config, DeiTConfig) else "takes"
+    place = f"the one for {before}" if before else "none"
+    notes.append(
+        f"{heads} with random weights for {classes} classes {verb} the place of {place}; all else is kept"
+    )
+    return notes

@@ -1,20 +1,16 @@
 """Writing a checkpoint in any layout: ours, or a directory that another library loads."""
 
 import os
-from collections.abc import Callable, Mapping
 
 from vitreous.checkpoints import file
-from vitreous.checkpoints.directory import FileContent, write_directory
+from vitreous.checkpoints.directory import write_directory
 from vitreous.checkpoints.file import Checkpoint
-from vitreous.checkpoints.foreign import timm_writer, torchvision, transformers
+from vitreous.checkpoints.foreign.writers import WRITERS
+from vitreous.checkpoints.foreign.writing import Writer
 from vitreous.errors import CheckpointError, nearest
+from vitreous.models.config import ModelConfig, family_of
 
 OURS = "vitreous"
-WRITERS: Mapping[str, Callable[[Checkpoint], dict[str, FileContent]]] = {
-    "transformers": transformers.write,
-    "timm": timm_writer.write,
-    "torchvision": torchvision.write,
-}
 LAYOUTS = (OURS, *WRITERS)
 
 
@@ -32,4 +28,25 @@ def write_any(directory: str | os.PathLike[str], checkpoint: Checkpoint, layout:
         raise CheckpointError(
             f"unknown layout {layout!r}; wanted one of {', '.join(LAYOUTS)}{nearest(layout, LAYOUTS)}"
         )
-    write_directory(directory, WRITERS[layout](checkpoint))
+    write_directory(directory, writer_for(checkpoint.model.config, layout).write(checkpoint))
+
+
+def writer_for(config: ModelConfig, layout: str) -> Writer:
+    """The class of another library that has a place for every part of a model.
+
+    Raises:
+        CheckpointError: it has none for this family, or a part of this model has no place there.
+    """
+    family = family_of(config)
+    able = [writer for writer in WRITERS[layout] if family in writer.families]
+    if not able:
+        holds = sorted({name for writer in WRITERS[layout] for name in writer.families})
+        raise CheckpointError(
+            f"{layout} has no class for a model of family {family!r}; it has for {', '.join(holds)}"
+        )
+    refusals = [(writer, writer.reasons(config)) for writer in able]
+    for writer, reasons in refusals:
+        if not reasons:
+            return writer
+    writer, reasons = min(refusals, key=lambda refusal: len(refusal[1]))
+    raise CheckpointError(f"{writer.library} cannot hold this model: {'; '.join(reasons)}")

@@ -24,9 +24,9 @@ from vitreous.checkpoints.directory import (
 from vitreous.checkpoints.weights import load_weights, read_safetensors, write_safetensors
 from vitreous.config import from_plain, to_plain
 from vitreous.data.preprocess import Preprocess
-from vitreous.errors import CheckpointError, ConfigError
-from vitreous.models.classifier import Classifier
-from vitreous.models.config import ClassifierConfig
+from vitreous.errors import CheckpointError, ConfigError, nearest
+from vitreous.models.config import FAMILIES, ModelConfig, family_of
+from vitreous.models.model import Model
 
 __all__ = ["Checkpoint", "locate", "read", "save", "verify_directory", "write_directory"]
 
@@ -44,7 +44,7 @@ class Checkpoint:
     softmax of logits / ``temperature``; ``lineage`` is where the weights come from, as JSON values.
     """
 
-    model: Classifier
+    model: Model
     preprocess: Preprocess
     classes: tuple[str, ...]
     temperature: float = 1.0
@@ -63,7 +63,7 @@ def save(directory: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
     """
     config = {
         "format": FORMAT,
-        "family": "vit",
+        "family": family_of(checkpoint.model.config),
         "model": to_plain(checkpoint.model.config),
         "preprocess": to_plain(checkpoint.preprocess),
         "classes": list(checkpoint.classes),
@@ -100,7 +100,7 @@ def read(
     )
 
 
-def read_config(values: dict[str, Any], name: str) -> tuple[ClassifierConfig, Preprocess]:
+def read_config(values: dict[str, Any], name: str) -> tuple[ModelConfig, Preprocess]:
     """What ``config.json`` says, checked. CheckpointError where it cannot be meant for us."""
     if values.get("format") != FORMAT:
         raise CheckpointError(
@@ -108,29 +108,33 @@ def read_config(values: dict[str, Any], name: str) -> tuple[ClassifierConfig, Pr
         )
     if set(values) != set(KEYS):
         raise CheckpointError(f"{name}: wanted the keys {', '.join(KEYS)}; got {', '.join(values)}")
-    if values["family"] != "vit":
-        raise CheckpointError(f"{name}: family {values['family']!r}, this version reads 'vit'")
+    family = values["family"]
+    if family not in FAMILIES:
+        raise CheckpointError(
+            f"{name}: family {family!r} is not known; wanted one of {', '.join(FAMILIES)}"
+            + nearest(str(family), FAMILIES)
+        )
     classes = values["classes"]
     if not isinstance(classes, list) or not all(isinstance(label, str) for label in classes):
         raise CheckpointError(f"{name}: classes must be a list of names")
     if not isinstance(values["temperature"], int | float) or not isinstance(values["lineage"], dict):
         raise CheckpointError(f"{name}: temperature must be a number and lineage an object")
     try:
-        config = from_plain(ClassifierConfig, values["model"], "model")
+        config = from_plain(FAMILIES[family], values["model"], "model")
         preprocess = from_plain(Preprocess, values["preprocess"], "preprocess")
     except (ConfigError, ArithmeticError) as error:
         raise CheckpointError(f"{name}: {error}") from error
+    if family_of(config) != family:
+        raise CheckpointError(f"{name}: says family {family!r} of a model of {family_of(config)!r}")
     check(config, preprocess, tuple(classes), values["temperature"])
     return config, preprocess
 
 
-def check(
-    config: ClassifierConfig, preprocess: Preprocess, classes: tuple[str, ...], temperature: float
-) -> None:
+def check(config: ModelConfig, preprocess: Preprocess, classes: tuple[str, ...], temperature: float) -> None:
     """Hold what travels with a model against the model. CheckpointError where they contradict."""
     if len(classes) != config.classes:
         raise CheckpointError(f"{len(classes)} class names for a model of {config.classes} classes")
-    channels = config.backbone.channels
+    channels = config.channels
     if len(preprocess.mean) != channels:
         raise CheckpointError(
             f"preprocessing for {len(preprocess.mean)} channels, a model for {channels} channels"

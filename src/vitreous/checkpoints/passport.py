@@ -2,33 +2,26 @@
 
 import os
 from collections import Counter
-from collections.abc import Collection
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 from typing import Any
 
+from vitreous.backbones.config import SwinConfig
 from vitreous.checkpoints import file, source
 from vitreous.checkpoints.directory import read_json, sha256, verify_directory
-from vitreous.checkpoints.foreign import google, timm, torchvision, transformers
-from vitreous.checkpoints.foreign.names import expected_names
 from vitreous.checkpoints.stored import Stored, open_file
-from vitreous.checkpoints.weights import listed, refuse_oversize
+from vitreous.checkpoints.weights import blueprint, listed
 from vitreous.config import to_plain
 from vitreous.data.preprocess import Preprocess
 from vitreous.errors import CheckpointError
 from vitreous.models.accounting import account
 from vitreous.models.catalog import CATALOG
-from vitreous.models.config import ClassifierConfig
+from vitreous.models.config import ConvNetConfig, ModelConfig, family_of
+from vitreous.models.description import describe
 
 OURS = "vitreous"
 FIRST_CLASSES = 10
-LAYOUT_NAMES = {
-    timm.LAYOUT: timm.NAMES,
-    transformers.LAYOUT: transformers.NAMES,
-    torchvision.LAYOUT: torchvision.NAMES,
-    google.LAYOUT: google.NAMES,
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +44,7 @@ class Passport:
     sha256: dict[str, str]
     family: str | None = None
     model: str | None = None
-    config: ClassifierConfig | None = None
+    config: ModelConfig | None = None
     preprocess: Preprocess | None = None
     classes: int = 0
     first_classes: tuple[str, ...] = ()
@@ -67,18 +60,7 @@ class Passport:
         """Plain JSON values; what people ask for most stands beside the configuration."""
         values: dict[str, Any] = to_plain(self)
         if self.config is not None:
-            backbone = self.config.backbone
-            values |= {
-                "patch": backbone.patch,
-                "image_size": list(backbone.image_size),
-                "grid": list(backbone.grid),
-                "channels": backbone.channels,
-                "positions": backbone.positions,
-                "position_resize": backbone.position_resize,
-                "norm_eps": backbone.encoder.norm_eps,
-                "activation": backbone.encoder.activation,
-                "pool": self.config.pool,
-            }
+            values |= describe(self.config)
         return values
 
 
@@ -101,8 +83,7 @@ def _own(directory: Path, said: str) -> Passport:
     values = read_json(whole / file.CONFIG, f"{said}/{file.CONFIG}")
     config, preprocess = file.read_config(values, f"{said}/{file.CONFIG}")
     stored = open_file(whole / file.WEIGHTS, f"{said}/{file.WEIGHTS}")
-    refuse_oversize(config, len(stored.described), said)
-    expected = expected_names(config)
+    expected = _expected(config, stored, said)
     held = sum(prod(value.shape) for value in stored.described.values())
     return Passport(
         **_measures(stored, said),
@@ -127,14 +108,15 @@ def _foreign(path: Path, said: str, name: str | None) -> Passport:
     names = found.stored.described
     layout = source.recognise(found)
     if layout is None:
-        problem = f"no known layout has tensors such as {listed(names)}; {nearest_layout(names)}"
+        problem = source.unexplained(found)
         return Passport(**measures, layout="unknown", left_over=tuple(names), problem=problem)
     try:
         plan = source.plan_for(found, name)
+        expected = _expected(plan.config, found.stored, said)
     except CheckpointError as error:
-        return Passport(**measures, layout=layout.layout, problem=str(error))
-    expected = expected_names(plan.config)
-    wanted = {part for ours in expected if ours not in plan.zeros for part in plan.table.get(ours, ())}
+        return Passport(**measures, layout=layout.layout, family=layout.family, problem=str(error))
+    needed = (parts for ours, parts in plan.table.items() if ours in expected and ours not in plan.zeros)
+    wanted = {part for parts in needed for part in parts if part}
     left_over = plan.left_over(names)
     missing = tuple(sorted(part for part in wanted if part not in names))
     faults = {"missing": missing, "not explained": left_over}
@@ -145,7 +127,7 @@ def _foreign(path: Path, said: str, name: str | None) -> Passport:
     return Passport(
         **measures,
         layout=plan.layout,
-        family="vit",
+        family=plan.family,
         model=catalog_name(plan.config),
         config=plan.config,
         preprocess=plan.preprocess,
@@ -159,7 +141,12 @@ def _foreign(path: Path, said: str, name: str | None) -> Passport:
     )
 
 
-def _of_another_size(held: int, config: ClassifierConfig) -> list[str]:
+def _expected(config: ModelConfig, stored: Stored, said: str) -> dict[str, None]:
+    """Every tensor that a model of this configuration has, in its order."""
+    return dict.fromkeys(blueprint(config, len(stored.described), said).state_dict())
+
+
+def _of_another_size(held: int, config: ModelConfig) -> list[str]:
     wanted = account(config).parameters
     if held == wanted:
         return []
@@ -168,25 +155,12 @@ def _of_another_size(held: int, config: ClassifierConfig) -> list[str]:
     ]
 
 
-def catalog_name(config: ClassifierConfig) -> str | None:
+def catalog_name(config: ModelConfig) -> str | None:
     """The catalog's name of a model of this size and patch; None where it has none."""
     for name, known in CATALOG.items():
         if _size(known) == _size(config):
             return name
     return None
-
-
-def nearest_layout(names: Collection[str]) -> str:
-    """Which layout explains most of these tensors, as a sentence."""
-    plain = {key.split(".", 1)[-1] for key in names} | set(names)
-    counts = {}
-    for layout, known in LAYOUT_NAMES.items():
-        theirs = {part for parts in known.table(known.depth(plain)).values() for part in parts}
-        counts[layout] = len(theirs & plain)
-    best = max(counts, key=lambda layout: counts[layout])
-    if not counts[best]:
-        return "no layout explains any of them"
-    return f"the nearest is {best}, which explains {counts[best]} of {len(names)}"
 
 
 def _measures(stored: Stored, said: str) -> dict[str, Any]:
@@ -202,6 +176,13 @@ def _measures(stored: Stored, said: str) -> dict[str, Any]:
     }
 
 
-def _size(config: ClassifierConfig) -> tuple[int, ...]:
-    backbone, encoder = config.backbone, config.backbone.encoder
-    return (encoder.width, encoder.mlp_width, backbone.depth, backbone.heads, backbone.patch)
+def _size(config: ModelConfig) -> tuple[object, ...]:
+    """What two models of the same name have in common."""
+    if isinstance(config, ConvNetConfig):
+        return (config.architecture,)
+    backbone = config.backbone
+    if isinstance(backbone, SwinConfig):
+        return (backbone.width, backbone.depths, backbone.heads, backbone.patch)
+    encoder = backbone.encoder
+    sizes = (encoder.width, encoder.mlp_width, backbone.depth, backbone.heads, backbone.patch)
+    return (family_of(config), *sizes)

@@ -2,40 +2,22 @@
 
 import os
 import re
-from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
 from vitreous.checkpoints import file, stored
 from vitreous.checkpoints.directory import MANIFEST, read_json, verify_directory
 from vitreous.checkpoints.file import Checkpoint
-from vitreous.checkpoints.foreign import google, timm, torchvision, transformers
-from vitreous.checkpoints.foreign.plan import Plan
-from vitreous.checkpoints.stored import Stored
+from vitreous.checkpoints.foreign.plan import Found, Plan, Reader
+from vitreous.checkpoints.foreign.readers import READERS
 from vitreous.checkpoints.weights import first_line, listed
 from vitreous.errors import CheckpointError
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 HUB_FILES = ("config.json", "preprocessor_config.json", "*.safetensors", "*.safetensors.index.json", MANIFEST)
 HUB_PICKLES = ("pytorch_model*.bin", "pytorch_model*.bin.index.json")
-
-
-class Found(NamedTuple):
-    """Foreign weights, and the JSON that lies beside them."""
-
-    stored: Stored
-    config: dict[str, Any] | None
-    preprocessor: dict[str, Any] | None
-
-
-class Reader(NamedTuple):
-    """A layout: whether tensors have its names, and what they then are."""
-
-    layout: str
-    recognises: Callable[[Collection[str]], bool]
-    plan: Callable[[Found, str | None], Plan]
 
 
 def read_any(
@@ -105,46 +87,23 @@ def plan_for(found: Found, name: str | None) -> Plan:
     """Which layout explains the tensors, and how. CheckpointError where none does."""
     reader = recognise(found)
     if reader is None:
-        names = listed(found.stored.described)
-        kind = (found.config or {}).get("model_type")
-        what = f"model_type {kind!r} is not read" if kind else "no known layout has these names"
-        raise CheckpointError(f"{found.stored.name}: {what}; it holds {names}")
+        raise CheckpointError(f"{found.name}: {unexplained(found)}")
     return reader.plan(found, name)
 
 
 def recognise(found: Found) -> Reader | None:
     """The reader for the names that the tensors have; None where nobody has such names."""
-    return next((reader for reader in READERS if reader.recognises(found.stored.described)), None)
+    return next((reader for reader in READERS if reader.recognises(found)), None)
 
 
-def _timm(found: Found, name: str | None) -> Plan:
-    return timm.plan(found.stored.shapes, found.config, found.stored.name, name)
-
-
-def _transformers(found: Found, name: str | None) -> Plan:
-    _refuse_name(found, name, "config.json")
-    return transformers.plan(found.stored.shapes, found.config, found.preprocessor, found.stored.name)
-
-
-def _torchvision(found: Found, name: str | None) -> Plan:
-    return torchvision.plan(found.stored.shapes, found.config, found.stored.name, name)
-
-
-def _google(found: Found, name: str | None) -> Plan:
-    return google.plan(found.stored.shapes, found.stored.name, name)
-
-
-READERS = (
-    Reader(timm.LAYOUT, timm.recognises, _timm),
-    Reader(transformers.LAYOUT, transformers.recognises, _transformers),
-    Reader(torchvision.LAYOUT, torchvision.recognises, _torchvision),
-    Reader(google.LAYOUT, google.recognises, _google),
-)
-
-
-def _refuse_name(found: Found, name: str | None, where: str) -> None:
-    if name is not None:
-        raise CheckpointError(f"{found.stored.name}: {where} says the architecture; leave out name={name!r}")
+def unexplained(found: Found) -> str:
+    """Why no reader takes a file: its first tensors, and the kind whose names come nearest."""
+    names = found.stored.described
+    what = f"model_type {found.model_type!r} is not read" if found.model_type else "no known layout has these"
+    best = max(READERS, key=lambda reader: reader.explained(names))
+    count = best.explained(names)
+    near = f"the nearest is {best.layout}'s {best.family}, which explains {count} of {len(names)}"
+    return f"{what}; it holds {listed(names)}; " + (near if count else "no layout explains any of them")
 
 
 def _json(directory: Path, name: str, said: str) -> dict[str, Any] | None:

@@ -18,10 +18,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from vitreous.backbones.config import SwinConfig
 from vitreous.errors import CheckpointError
 from vitreous.models.catalog import build
-from vitreous.models.classifier import Classifier
-from vitreous.models.config import ClassifierConfig
+from vitreous.models.config import ConvNetConfig, MAEConfig, ModelConfig
+from vitreous.models.model import Model
 
 HEADER_LIMIT = 32 * 2**20  # bytes; a header of 10,000 tensors is about 1 MB
 TABLE_LIMIT = 2**27  # numbers in a table of positions that is computed, not read; 1 GB in float64
@@ -36,13 +37,13 @@ class Described(NamedTuple):
 
 
 def load_weights(
-    config: ClassifierConfig,
+    config: ModelConfig,
     tensors: Mapping[str, Tensor],
     name: str,
     *,
     dtype: torch.dtype | None = torch.float32,
     spelling: Mapping[str, str] | None = None,
-) -> Classifier:
+) -> Model:
     """The model of ``config`` with exactly these tensors, in evaluation mode.
 
     It is laid out without memory and takes the tensors as they are, so nothing is held twice.
@@ -52,26 +53,48 @@ def load_weights(
     Raises:
         CheckpointError: tensors are missing, unexpected or of another shape; the first are named.
     """
-    refuse_oversize(config, len(tensors), name)
-    try:
-        with torch.device("meta"):
-            model = build(config)
-    except (RuntimeError, OverflowError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{name}: no model can have these sizes, {first_line(error)}") from error
+    model = blueprint(config, len(tensors), name)
     wanted = model.state_dict()
     check_fit({key: tuple(value.shape) for key, value in wanted.items()}, tensors, name, spelling or {})
     model.load_state_dict({key: _converted(value, dtype) for key, value in tensors.items()}, assign=True)
     return model.eval()
 
 
-def refuse_oversize(config: ClassifierConfig, tensors: int, name: str) -> None:
+def blueprint(config: ModelConfig, tensors: int, name: str) -> Model:
+    """The model of ``config`` laid out without memory, to be held against a file of so many tensors.
+
+    Raises:
+        CheckpointError: sizes that the file cannot have, or that no model can.
+    """
+    refuse_oversize(config, tensors, name)
+    try:
+        with torch.device("meta"):
+            return build(config)
+    except (RuntimeError, OverflowError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{name}: no model can have these sizes, {first_line(error)}") from error
+
+
+def refuse_oversize(config: ModelConfig, tensors: int, name: str) -> None:
     """CheckpointError for a configuration that claims much more than a file of so many tensors can
     hold: it must not cost memory to refute it."""
+    if isinstance(config, ConvNetConfig):
+        return
     backbone = config.backbone
-    if backbone.depth > tensors:
-        raise CheckpointError(f"{name}: says {backbone.depth} blocks, but holds only {tensors} tensors")
+    depth = backbone.depth + (config.decoder_depth if isinstance(config, MAEConfig) else 0)
+    if depth > tensors:
+        raise CheckpointError(f"{name}: says {depth} blocks, but holds only {tensors} tensors")
     rows, cols = backbone.grid
-    if backbone.positions != "learned" and rows * cols * backbone.encoder.width > TABLE_LIMIT:
+    # What is computed and not read: waves of positions, and which offset belongs to which two patches.
+    computed = 0
+    if isinstance(backbone, SwinConfig):
+        computed = backbone.window**4
+    elif backbone.attention == "relative":
+        computed = (rows * cols) ** 2
+    elif backbone.positions in ("sincos1d", "sincos2d"):
+        computed = rows * cols * backbone.encoder.width
+    if isinstance(config, MAEConfig) and config.decoder_positions != "learned":
+        computed = max(computed, rows * cols * config.decoder_width)
+    if computed > TABLE_LIMIT:
         raise CheckpointError(
             f"{name}: says a grid of {rows}x{cols} patches, more than is computed for a file"
         )

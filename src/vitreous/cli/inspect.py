@@ -55,27 +55,12 @@ def inspect(
     if json:
         show_json(passport)
     else:
-        flat = {key: value for key, value in passport.items() if key not in NESTED} | _measures(passport)
+        flat = {key: value for key, value in passport.items() if key not in NESTED}
         flat["sha256"] = "; ".join(f"{file} {digest}" for file, digest in passport["sha256"].items())
         order = [key for key in FIRST if key in flat] + [key for key in flat if key not in FIRST]
         show_table(["property", "value"], [[key.replace("_", " "), _cell(key, flat[key])] for key in order])
     if passport["problem"] is not None:
         raise typer.Exit(1)
-
-
-def _measures(passport: Mapping[str, Any]) -> dict[str, Any]:
-    """The size of the model, from its configuration."""
-    if passport["config"] is None:
-        return {}
-    backbone = passport["config"]["backbone"]
-    encoder = backbone["encoder"]
-    return {
-        "layers": backbone["depth"],
-        "width": encoder["width"],
-        "mlp_width": encoder["mlp_width"],
-        "heads": backbone["heads"],
-        "head": passport["config"]["head"],
-    }
 
 
 def _cell(key: str, value: Any) -> str:

@@ -9,7 +9,7 @@ from vitreous.cli.output import percent, show_json, show_table
 from vitreous.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
-    from vitreous.models.config import ClassifierConfig
+    from vitreous.models.config import ModelConfig
 
 Size = tuple[int, int]
 
@@ -58,20 +58,18 @@ def models(
     show_table(list(titles.values()), cells, numbers=list(titles.values())[1:])
 
 
-def described(name: str, config: "ClassifierConfig") -> dict[str, Any]:
+def described(name: str, config: "ModelConfig") -> dict[str, Any]:
     """A model and its costs at its native picture size, as plain values in exact units."""
     from vitreous.models.accounting import account
+    from vitreous.models.description import describe
 
-    vit = config.backbone
+    told = describe(config)
     costs = account(config)
+    sizes = {key: told.get(key) for key in ("patch", "layers", "width", "mlp_width", "heads")}
     return {
         "name": name,
-        "image_size": list(vit.image_size),
-        "patch": vit.patch,
-        "layers": vit.depth,
-        "width": vit.encoder.width,
-        "mlp_width": vit.encoder.mlp_width,
-        "heads": vit.heads,
+        "image_size": list(config.image_size),
+        **sizes,
         "patches": costs.patches,
         "tokens": costs.tokens,
         "parameters": costs.parameters,
@@ -85,7 +83,7 @@ def described(name: str, config: "ClassifierConfig") -> dict[str, Any]:
 
 def _chosen(
     pattern: str, sizes: list[Size | None], patches: list[int | None], classes: int
-) -> Iterator[tuple[str, "ClassifierConfig"]]:
+) -> Iterator[tuple[str, "ModelConfig"]]:
     from vitreous.models import catalog
 
     names = catalog.names(pattern)
@@ -123,6 +121,8 @@ def _whole(text: str, option: str, given: str) -> int:
 
 
 def _cell(key: str, value: Any) -> str:
+    if value is None:
+        return "-"
     if key == "image_size":
         height, width = value
         return str(height) if height == width else f"{height}x{width}"
@@ -134,4 +134,6 @@ def _cell(key: str, value: Any) -> str:
         return percent(value)
     if key in ("forward_bytes", "training_bytes"):
         return f"{value / 2**20:.1f}"
+    if isinstance(value, list):  # by stage
+        return f"{value[0]}-{value[-1]}"
     return str(value)

@@ -127,6 +127,8 @@ class Preprocess:
     shorter        the shorter side is resized to this many pixels, the aspect ratio kept, and the
                    centre of ``size`` cut out, with a black border where that is larger;
                    None squashes the whole picture to ``size``
+    squashed       without ``shorter``: the whole picture is squashed to this (height, width) first, and
+                   the centre of ``size`` cut out of that
     crop_rounding  where half a pixel is left over, the crop starts at the even neighbour ("even", as
                    torchvision and timm do) or at the lower one ("down", as transformers does)
     interpolation  "nearest", "bilinear", "bicubic" or "lanczos", as in PIL (antialiased)
@@ -137,6 +139,7 @@ class Preprocess:
 
     size: tuple[int, int] = (224, 224)
     shorter: int | None = 256
+    squashed: tuple[int, int] | None = None
     crop_rounding: Literal["even", "down"] = "even"
     interpolation: str = "bilinear"
     mean: tuple[float, ...] = (0.5, 0.5, 0.5)
@@ -151,6 +154,15 @@ class Preprocess:
             raise ConfigError(f"size is {self.size!r}; wanted (height, width) in pixels")
         if self.shorter is not None and not _is_pixels(self.shorter):
             raise ConfigError(f"shorter is {self.shorter!r}; wanted pixels, or None to squash")
+        if self.squashed is not None and (
+            self.shorter is not None
+            or len(self.squashed) != 2
+            or not all(_is_pixels(side) for side in self.squashed)
+        ):
+            raise ConfigError(
+                f"squashed is {self.squashed!r} beside shorter {self.shorter!r};"
+                " wanted (height, width) in pixels and no shorter, or None"
+            )
         if self.interpolation not in INTERPOLATIONS:
             raise ConfigError(
                 f"unknown interpolation {self.interpolation!r};"
@@ -196,10 +208,8 @@ class Preprocess:
     def _cut(self, picture: Image.Image) -> tuple[Image.Image, Placement]:
         source = (picture.height, picture.width)
         method = INTERPOLATIONS[self.interpolation]
-        if self.shorter is None:
-            resized = picture.resize((self.size[1], self.size[0]), method)
-            return resized, Placement(source, self.size, (0, 0), self.size)
-        sides = _keep_ratio(source, self.shorter)
+        kept = None if self.shorter is None else _keep_ratio(source, self.shorter)
+        sides = kept or self.squashed or self.size
         lower = self.crop_rounding == "down"
         top, left = (_corner(side, wanted, lower) for side, wanted in zip(sides, self.size, strict=True))
         where = Placement(source, sides, (top, left), self.size)

@@ -9,34 +9,45 @@ Shapes: B pictures; N tokens, T of them prefix, P = rows * cols patches.
 """
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
+from vitreous.errors import ConfigError
 from vitreous.explain.recording import Record
 from vitreous.layers.layout import Layout
 
 ROWS_AT_ONCE = 512
 
 
-class _Pooled(Protocol):
-    pool: str
-
-
 def pool_of(model: nn.Module) -> str:
-    """From which tokens a classifier reads its answer: "class" or "mean"."""
-    config: _Pooled = model.config  # type: ignore[assignment]
+    """From which tokens a classifier reads its answer: "class", "mean", "class_mean", or "distilled", the
+    class and the distillation token.
+
+    Raises:
+        ConfigError: a model whose tokens do not stay the same patches from layer to layer, or that
+            tells no classes apart.
+    """
+    kind, config = type(model).__name__, cast(Any, getattr(model, "config", None))
+    if kind == "DeiT":
+        return "distilled"
+    if kind != "Classifier" or not hasattr(config.backbone, "class_token"):
+        raise ConfigError(
+            f"a {type(getattr(model, 'backbone', model)).__name__} cannot be explained by its attention;"
+            " wanted a classifier on a plain ViT"
+        )
     return config.pool
 
 
 def reading(layout: Layout, pool: str) -> Tensor:
     """(N,): how much of the answer is read from each token of the last layer; it sums to 1."""
     vector = torch.zeros(layout.tokens)
-    if pool == "class":
-        vector[0] = 1.0
-    else:
-        vector[layout.prefix :] = 1.0 / layout.patches
+    tokens = {"class": 1, "distilled": 2, "class_mean": 1, "mean": 0}[pool]
+    share = 0.5 if pool == "class_mean" else 1.0
+    vector[:tokens] = share / max(1, tokens)
+    if pool in ("mean", "class_mean"):
+        vector[layout.prefix :] = share / layout.patches
     return vector
 
 
@@ -47,8 +58,12 @@ def attention_map(record: Record, layer: int, pool: str) -> Tensor:
     a class token this costs O(N).
     """
     layout = record.layout
-    rows = slice(0, 1) if pool == "class" else slice(layout.prefix, None)
-    weights = record.weights(layer, rows).mean(dim=2)  # (B, heads, N)
+    if pool in ("class", "distilled"):
+        weights = record.weights(layer, slice(0, 2 if pool == "distilled" else 1)).mean(dim=2)
+    else:
+        weights = record.weights(layer, slice(layout.prefix, None)).mean(dim=2)  # (B, heads, N)
+        if pool == "class_mean":
+            weights = (weights + record.weights(layer, slice(0, 1)).mean(dim=2)) / 2
     return weights[..., layout.prefix :].reshape(*weights.shape[:2], layout.rows, layout.cols)
 
 

@@ -36,22 +36,30 @@ class ScaledDotProduct(nn.Module):
 
 
 class Attention(nn.Module):
-    """Every token asks all tokens. What differs between families is the ``bias`` that it is given:
-    a module called with the layout, which returns what is added to the scores."""
+    """Every token asks all tokens. What differs between families are the parts that it is given:
+    ``bias``, called with the layout, returns what is added to the scores; ``rotary``, called with the
+    queries or the keys and the layout, turns them to where their tokens are."""
 
-    def __init__(self, width: int, heads: int, bias: nn.Module | None = None) -> None:
+    def __init__(
+        self, width: int, heads: int, bias: nn.Module | None = None, rotary: nn.Module | None = None
+    ) -> None:
         super().__init__()
         self.heads = heads
         self.qkv = nn.Linear(width, 3 * width)
         self.bias = bias
+        self.rotary = rotary
         self.mix = ScaledDotProduct()
         self.projection = nn.Linear(width, width)
 
-    def forward(self, tokens: Tensor, layout: Layout) -> Tensor:
-        """(B, N, D) -> (B, N, D)."""
+    def forward(self, tokens: Tensor, layout: Layout, mask: Tensor | None = None) -> Tensor:
+        """(B, N, D) -> (B, N, D). ``mask``, broadcast to (B, heads, N, N), is added to the scores."""
         # Split before the heads are told apart: the gradients then come back in one copy, not two.
         queries, keys, values = map(self._by_head, self.qkv(tokens).chunk(3, dim=2))
-        bias = None if self.bias is None else self.bias(layout)
+        if self.rotary is not None:
+            queries, keys = self.rotary(queries, layout), self.rotary(keys, layout)
+        bias = mask
+        if self.bias is not None:
+            bias = self.bias(layout) if mask is None else self.bias(layout) + mask  # (B, heads, N, N)
         mixed = self.mix(queries, keys, values, bias)  # (B, heads, N, d)
         return self.projection(mixed.transpose(1, 2).flatten(2))  # (B, N, D)
 

@@ -1,6 +1,6 @@
 """What is done to each token alone, and what is done to a residual branch before it is added.
 
-The MLP: arXiv:2010.11929, eq. 3. LayerScale: "Going deeper with Image Transformers"
+The MLP: arXiv:2010.11929, eq. 3; gated, arXiv:2002.05202. LayerScale: "Going deeper with Image Transformers"
 (arXiv:2103.17239), eq. 4. Stochastic depth: "Deep Networks with Stochastic Depth" (arXiv:1603.09382).
 """
 
@@ -9,6 +9,7 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import silu
 
 
 class QuickGELU(nn.Module):
@@ -38,6 +39,21 @@ class Mlp(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """(B, N, D) -> (B, N, D)."""
         return self.contract(self.activation(self.expand(tokens)))
+
+
+class SwiGLU(nn.Module):
+    """A gated MLP, "GLU Variants Improve Transformer" (arXiv:2002.05202), eq. 6: one half of the hidden
+    layer, through SiLU, says how much of the other half passes. ``expand`` holds the gate's rows first."""
+
+    def __init__(self, width: int, mlp_width: int) -> None:
+        super().__init__()
+        self.expand = nn.Linear(width, 2 * mlp_width)
+        self.contract = nn.Linear(mlp_width, width)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(B, N, D) -> (B, N, D)."""
+        gate, passing = self.expand(tokens).chunk(2, dim=-1)  # two of (B, N, M)
+        return self.contract(silu(gate) * passing)
 
 
 class LayerScale(nn.Module):

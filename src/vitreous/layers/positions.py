@@ -44,18 +44,23 @@ def resize_positions(table: Tensor, origin: Layout, target: Layout, method: str)
 
     The same grid comes back untouched, bit for bit. ``method`` travels with the weights, because the
     libraries that trained them differ: "antialias" (timm; resampled in float32 there), "plain"
-    (transformers, DINO), "corners" (torchvision; the corner patches stay corners).
+    (transformers, DINO), "corners" (torchvision; the corner patches stay corners), "offset" (DINOv2's
+    own code: a tenth of a patch is added to the wanted grid, and the scale follows from that).
     """
     if (origin.rows, origin.cols) == (target.rows, target.cols):
         return table
     prefix, grid = origin.split(table)  # (1, T, D), (1, D, rows, cols)
-    resized = interpolate(
-        grid.float() if method == "antialias" else grid,
-        size=(target.rows, target.cols),
-        mode="bicubic",
-        antialias=method == "antialias",
-        align_corners=method == "corners",
-    )
+    if method == "offset":
+        scale = ((target.rows + 0.1) / origin.rows, (target.cols + 0.1) / origin.cols)
+        resized = interpolate(grid, scale_factor=scale, mode="bicubic", align_corners=False)
+    else:
+        resized = interpolate(
+            grid.float() if method == "antialias" else grid,
+            size=(target.rows, target.cols),
+            mode="bicubic",
+            antialias=method == "antialias",
+            align_corners=method == "corners",
+        )
     return target.join(prefix, resized.to(table.dtype))
 
 

@@ -1,34 +1,97 @@
 """Every model by name: one table of sizes, and what a name's options may be. No torch here; it is
 imported when a model is built.
 
-Ti and S are DeiT's sizes (arXiv:2012.12877, table 1), B, L and H the ViT paper's (arXiv:2010.11929,
-table 1). ``vit_tiny`` is small enough to learn on two CPU cores in a minute.
+Sizes: ViT Ti and S are DeiT's (arXiv:2012.12877, table 1), B, L and H the ViT paper's (arXiv:2010.11929,
+table 1); BEiT arXiv:2106.08254, MAE arXiv:2111.06377, DINOv2 arXiv:2304.07193 (table 17), DINOv3
+arXiv:2508.10104. A ``_tiny`` member is small enough to learn on two CPU cores in minutes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from vitreous.backbones.config import EncoderConfig, ViTConfig
 from vitreous.config import from_plain, to_plain
 from vitreous.errors import ConfigError, nearest
-from vitreous.models.config import ClassifierConfig
+from vitreous.models.config import (
+    ClassifierConfig,
+    DeiTConfig,
+    MAEConfig,
+    MaskedTokensConfig,
+    ModelConfig,
+)
 
 if TYPE_CHECKING:
-    from vitreous.models.classifier import Classifier
+    from vitreous.models.model import Model
+
+
+def _backbone(width: int, depth: int, heads: int, patch: int, image_size: int = 224) -> ViTConfig:
+    encoder = EncoderConfig(width=width, mlp_width=4 * width)
+    side = (image_size, image_size)
+    return ViTConfig(encoder=encoder, depth=depth, heads=heads, patch=patch, image_size=side)
 
 
 def _vit(width: int, depth: int, heads: int, patch: int, image_size: int = 224) -> ClassifierConfig:
-    encoder = EncoderConfig(width=width, mlp_width=4 * width)
-    side = (image_size, image_size)
-    return ClassifierConfig(
-        backbone=ViTConfig(encoder=encoder, depth=depth, heads=heads, patch=patch, image_size=side)
+    return ClassifierConfig(backbone=_backbone(width, depth, heads, patch, image_size))
+
+
+def _deit(width: int, depth: int, heads: int, patch: int, image_size: int = 224) -> DeiTConfig:
+    return DeiTConfig(
+        backbone=replace(_backbone(width, depth, heads, patch, image_size), distillation_token=True)
     )
 
 
-CATALOG: Mapping[str, ClassifierConfig] = {
+def _relative(
+    width: int, depth: int, heads: int, patch: int, layer_scale: float, image_size: int = 224
+) -> ViTConfig:
+    """BEiT's backbone: no table of positions, but offsets in every block."""
+    plain = _backbone(width, depth, heads, patch, image_size)
+    encoder = replace(plain.encoder, layer_scale=layer_scale)
+    return replace(plain, encoder=encoder, positions="none", class_position=False, attention="relative")
+
+
+def _beit(
+    width: int, depth: int, heads: int, patch: int, layer_scale: float, image_size: int = 224
+) -> ClassifierConfig:
+    backbone = replace(_relative(width, depth, heads, patch, layer_scale, image_size), final_norm=False)
+    return ClassifierConfig(backbone=backbone, pool="mean", pool_norm=True)
+
+
+def _mae(width: int, depth: int, heads: int, patch: int, image_size: int = 224, **decoder: Any) -> MAEConfig:
+    backbone = replace(_backbone(width, depth, heads, patch, image_size), positions="sincos2d")
+    return MAEConfig(backbone=backbone, **decoder)
+
+
+def _dinov2(width: int, depth: int, heads: int, image_size: int = 518, patch: int = 14) -> ClassifierConfig:
+    plain = _backbone(width, depth, heads, patch, image_size)
+    return ClassifierConfig(
+        backbone=replace(plain, encoder=replace(plain.encoder, layer_scale=1e-5)), pool="class_mean"
+    )
+
+
+def _dinov2_giant() -> ClassifierConfig:
+    config = _dinov2(1536, 40, 24)
+    encoder = replace(config.vit.encoder, mlp="swiglu", mlp_width=4096)
+    return replace(config, backbone=replace(config.vit, encoder=encoder))
+
+
+def _dinov3(width: int, depth: int, heads: int, image_size: int = 256, patch: int = 16) -> ClassifierConfig:
+    plain = _backbone(width, depth, heads, patch, image_size)
+    backbone = replace(
+        plain,
+        encoder=replace(plain.encoder, norm_eps=1e-5, layer_scale=1e-5),
+        registers=4,
+        positions="none",
+        class_position=False,
+        attention="rotary",
+    )
+    return ClassifierConfig(backbone=backbone)
+
+
+CATALOG: Mapping[str, ModelConfig] = {
     # name                width  depth heads patch
     "vit_tiny": _vit(64, 4, 4, 4, image_size=32),
     "vit_ti_8": _vit(192, 12, 3, 8),
@@ -51,6 +114,33 @@ CATALOG: Mapping[str, ClassifierConfig] = {
     "vit_h_14": _vit(1280, 32, 16, 14),
     "vit_h_16": _vit(1280, 32, 16, 16),
     "vit_h_32": _vit(1280, 32, 16, 32),
+    "deit_tiny": _deit(64, 4, 4, 4, image_size=32),
+    "deit_ti_16": _deit(192, 12, 3, 16),
+    "deit_s_16": _deit(384, 12, 6, 16),
+    "deit_b_16": _deit(768, 12, 12, 16),
+    "beit_tiny": _beit(64, 4, 4, 4, layer_scale=0.1, image_size=32),
+    "beit_b_16": _beit(768, 12, 12, 16, layer_scale=0.1),
+    "beit_l_16": _beit(1024, 24, 16, 16, layer_scale=1e-5),
+    "beit_tiny_masked": MaskedTokensConfig(
+        backbone=_relative(64, 4, 4, 4, layer_scale=0.1, image_size=32), visual_tokens=512
+    ),
+    "beit_b_16_masked": MaskedTokensConfig(backbone=_relative(768, 12, 12, 16, layer_scale=0.1)),
+    "beit_l_16_masked": MaskedTokensConfig(backbone=_relative(1024, 24, 16, 16, layer_scale=1e-5)),
+    "mae_tiny": _mae(
+        64, 4, 4, 4, 32, decoder_width=32, decoder_depth=2, decoder_heads=4, decoder_mlp_width=128
+    ),
+    "mae_b_16": _mae(768, 12, 12, 16),
+    "mae_l_16": _mae(1024, 24, 16, 16),
+    "mae_h_14": _mae(1280, 32, 16, 14),
+    "dinov2_tiny": _dinov2(64, 4, 4, 32, patch=4),
+    "dinov2_s_14": _dinov2(384, 12, 6),
+    "dinov2_b_14": _dinov2(768, 12, 12),
+    "dinov2_l_14": _dinov2(1024, 24, 16),
+    "dinov2_g_14": _dinov2_giant(),
+    "dinov3_tiny": _dinov3(64, 4, 4, 32, patch=4),
+    "dinov3_s_16": _dinov3(384, 12, 6),
+    "dinov3_b_16": _dinov3(768, 12, 12),
+    "dinov3_l_16": _dinov3(1024, 24, 16),
 }
 
 
@@ -69,11 +159,12 @@ def configure(
     image_size: int | tuple[int, int] | None = None,
     channels: int = 3,
     options: Mapping[str, Any] | None = None,
-) -> ClassifierConfig:
+) -> ModelConfig:
     """The configuration of a catalog name, with some of its plain values changed.
 
-    ``image_size`` is one side or (height, width) in pixels. ``options`` are fields of the family's
-    configuration, whichever level they stand on: patch, registers, positions, pool, drop_path, ...
+    ``image_size`` is one side or (height, width) in pixels. ``classes`` mean nothing to a model that tells
+    none apart (MAE, masked BEiT). ``options`` are fields of the family's configuration, whichever level
+    they stand on: patch, registers, positions, pool, drop_path, ...
 
     Raises:
         ConfigError: an unknown name or option (with the nearest known ones), or values that do not
@@ -82,32 +173,40 @@ def configure(
     if name not in CATALOG:
         tail = nearest(name, CATALOG) or "; 'vitreous models' lists them all"
         raise ConfigError(f"unknown model {name!r}{tail}")
-    values = dict(options or {})
-    base = CATALOG[name]
-    encoder = base.backbone.encoder
-    if isinstance(values.get("width"), int):
-        values.setdefault("mlp_width", values["width"] * encoder.mlp_width // encoder.width)
-    values |= {"classes": classes, "channels": channels}
-    if image_size is not None:
-        values["image_size"] = _side(image_size)
-    plain = to_plain(base)
-    levels = [plain, plain["backbone"], plain["backbone"]["encoder"]]
-    known = {key for level in levels for key in level} - {"backbone", "encoder"}
     for key in GIVEN:
         if key in (options or {}):
             raise ConfigError(f"{key} is no option; give it beside the model's name")
+    base = CATALOG[name]
+    plain = to_plain(base)
+    levels = _levels(plain)
+    values = dict(options or {})
+    if isinstance(values.get("width"), int) and "encoder" in plain.get("backbone", {}):
+        encoder = plain["backbone"]["encoder"]
+        values.setdefault("mlp_width", values["width"] * encoder["mlp_width"] // encoder["width"])
+    values["channels"] = channels
+    if "classes" in plain:
+        values["classes"] = classes
+    if image_size is not None:
+        values["image_size"] = _side(image_size)
+    known = {key for level in levels for key, value in level.items() if not isinstance(value, dict)}
     for key, value in values.items():
         if key not in known:
             raise ConfigError(f"{name} has no option {key!r}{nearest(key, known)}")
         next(level for level in levels if key in level)[key] = value
-    return from_plain(ClassifierConfig, plain)
+    return from_plain(type(base), plain)
 
 
-def build(config: ClassifierConfig) -> Classifier:
+def build(config: ModelConfig) -> Model:
     """The model that a configuration describes, with random weights."""
-    from vitreous.models.classifier import build_classifier
+    from vitreous.models.building import build_model
 
-    return build_classifier(config)
+    return build_model(config)
+
+
+def _levels(plain: dict[str, Any]) -> list[dict[str, Any]]:
+    """A configuration's objects, the outer ones first."""
+    inner = [value for value in plain.values() if isinstance(value, dict)]
+    return [plain, *(level for value in inner for level in _levels(value))]
 
 
 def _side(image_size: int | tuple[int, int]) -> tuple[int, int]:

@@ -8,9 +8,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from vitreous.backbones.config import SwinConfig
 from vitreous.backbones.interface import Backbone, Features
-from vitreous.backbones.vit import build_vit
 from vitreous.models.config import ClassifierConfig
+from vitreous.models.model import Model
 
 
 class Logits(NamedTuple):
@@ -32,23 +33,24 @@ class MlpHead(nn.Module):
         return self.output(torch.tanh(self.hidden(pooled)))
 
 
-class Classifier(nn.Module):
+class Classifier(Model):
     """Says of a whole picture which of K classes it shows."""
 
     def __init__(self, config: ClassifierConfig, backbone: Backbone) -> None:
         super().__init__()
         self.config = config
         self.backbone = backbone
-        width = backbone.channels[-1]
-        eps = config.backbone.encoder.norm_eps
-        self.pool_norm = nn.LayerNorm(width, eps=eps) if config.pool_norm else nn.Identity()
-        self.head = build_head(config.head, width, config.classes)
+        below = config.backbone
+        eps = below.norm_eps if isinstance(below, SwinConfig) else below.encoder.norm_eps
+        self.pool_norm = nn.LayerNorm(config.pooled, eps=eps) if config.pool_norm else nn.Identity()
+        self.head = build_head(config.head, config.pooled, config.classes)
 
     def pooled(self, features: Features) -> Tensor:
-        """Features -> (B, D): the class token, or the mean of all patches."""
+        """Features -> (B, D): the class token, the mean of all patches, or both, (B, 2 D)."""
         if self.config.pool == "class":
             return features.prefix[:, 0]
-        return features.maps[-1].flatten(2).mean(2)
+        mean = features.maps[-1].flatten(2).mean(2)
+        return mean if self.config.pool == "mean" else torch.cat([features.prefix[:, 0], mean], dim=1)
 
     def forward(self, images: Tensor) -> Logits:
         """(B, C, H, W) -> logits (B, K)."""
@@ -65,8 +67,3 @@ def build_head(kind: str, width: int, classes: int) -> nn.Module:
             nn.init.trunc_normal_(module.weight, std=0.02)
             nn.init.zeros_(module.bias)
     return head
-
-
-def build_classifier(config: ClassifierConfig) -> Classifier:
-    """A classifier on a plain ViT, with random weights."""
-    return Classifier(config, build_vit(config.backbone))

@@ -1,28 +1,194 @@
-"""The configuration of a classifier as plain values; no torch here."""
+"""The configurations of models as plain values, one class for each kind of head; no torch here.
 
-from dataclasses import dataclass
-from typing import Literal
+Every model's configuration has ``classes`` (0 where it tells none apart), ``image_size`` (height,
+width) in pixels and ``channels``. ``family_of`` names what a paper would call it.
+"""
 
-from vitreous.backbones.config import ViTConfig
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from vitreous.backbones.config import BackboneConfig, EncoderConfig, SwinConfig, ViTConfig
 from vitreous.errors import ConfigError
 
-Pool = Literal["class", "mean"]
+Pool = Literal["class", "mean", "class_mean"]
 Head = Literal["linear", "mlp"]
+ConvNetName = Literal["resnet50", "efficientnet_b7", "regnet_y_16gf"]
+
+
+class _OnBackbone:
+    """What a configuration says of pictures, its backbone says."""
+
+    backbone: BackboneConfig
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """The native picture size (height, width) in pixels."""
+        return self.backbone.image_size
+
+    @property
+    def channels(self) -> int:
+        """3 for colour, 1 for grey."""
+        return self.backbone.channels
+
+    @property
+    def vit(self) -> ViTConfig:
+        """The backbone, for those who know that it is a plain ViT; ConfigError where it is none."""
+        if not isinstance(self.backbone, ViTConfig):
+            raise ConfigError("wanted a model on a plain ViT, got one on Swin")
+        return self.backbone
+
+
+class _WithoutClasses(_OnBackbone):
+    @property
+    def classes(self) -> int:
+        """Pretraining tells no classes apart."""
+        return 0
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassifierConfig:
-    """A ViT with a head. ``head`` "mlp" is the paper's pretraining head, one hidden layer with tanh;
-    ``pool_norm`` normalises after mean pooling, in the place of the encoder's final norm."""
+class ClassifierConfig(_OnBackbone):
+    """A backbone with a head. ``pool`` "class_mean" lays the class token and the mean of the patches side by
+    side (DINOv2); ``pool_norm`` normalises after pooling, in the place of the backbone's final norm;
+    ``head`` "mlp" is the ViT paper's pretraining head, one hidden layer with tanh."""
 
-    backbone: ViTConfig
+    backbone: ViTConfig | SwinConfig
     classes: int = 1000
     pool: Pool = "class"
     pool_norm: bool = False
     head: Head = "linear"
 
     def __post_init__(self) -> None:
-        if self.classes < 0:
-            raise ConfigError(f"classes must be 0 (no head) or more, got {self.classes}")
-        if self.pool == "class" and not self.backbone.class_token:
-            raise ConfigError("pool 'class' needs a class token; give pool=mean or class_token=true")
+        _check_classes(self.classes)
+        has_class = isinstance(self.backbone, ViTConfig) and self.backbone.class_token
+        if self.pool != "mean" and not has_class:
+            raise ConfigError(f"pool {self.pool!r} needs a class token; give pool=mean or class_token=true")
+
+    @property
+    def pooled(self) -> int:
+        """How many numbers the head is given."""
+        return self.backbone.out_channels * (2 if self.pool == "class_mean" else 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeiTConfig(_OnBackbone):
+    """A ViT with a class and a distillation token, each with a head of its own."""
+
+    backbone: ViTConfig
+    classes: int = 1000
+
+    def __post_init__(self) -> None:
+        _check_classes(self.classes)
+        if not (self.backbone.class_token and self.backbone.distillation_token):
+            raise ConfigError("DeiT needs a class token and a distillation token")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskedTokensConfig(_WithoutClasses):
+    """BEiT's pretraining: hidden patches are replaced by a mask token, and a head says which visual token
+    each patch had."""
+
+    backbone: ViTConfig
+    visual_tokens: int = 8192
+
+    def __post_init__(self) -> None:
+        if self.visual_tokens < 1:
+            raise ConfigError(f"visual_tokens must be 1 or more, got {self.visual_tokens}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MAEConfig(_WithoutClasses):
+    """A masked autoencoder: the backbone sees the visible patches only, a light decoder rebuilds the rest.
+    Norm epsilon and activation of the decoder are the backbone's."""
+
+    backbone: ViTConfig
+    decoder_width: int = 512
+    decoder_depth: int = 8
+    decoder_heads: int = 16
+    decoder_mlp_width: int = 2048
+    decoder_positions: Literal["learned", "sincos2d"] = "sincos2d"
+    mask_ratio: float = 0.75  # share of the patches that is hidden
+
+    def __post_init__(self) -> None:
+        if not self.backbone.class_token:
+            raise ConfigError("a masked autoencoder needs a class token")
+        for name in ("decoder_width", "decoder_depth", "decoder_heads", "decoder_mlp_width"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be 1 or more, got {getattr(self, name)}")
+        if self.decoder_width % self.decoder_heads:
+            raise ConfigError(
+                f"decoder width {self.decoder_width} cannot be shared by {self.decoder_heads} heads"
+            )
+        if self.decoder_positions == "sincos2d" and self.decoder_width % 4:
+            raise ConfigError(f"sincos2d positions need a width divisible by 4, got {self.decoder_width}")
+        if not 0 < self.mask_ratio < 1:
+            raise ConfigError(f"mask_ratio is a share above 0 and below 1, got {self.mask_ratio}")
+
+    @property
+    def decoder(self) -> EncoderConfig:
+        """The stack of blocks that rebuilds."""
+        return replace(
+            self.backbone.encoder,
+            width=self.decoder_width,
+            mlp_width=self.decoder_mlp_width,
+            layer_scale=None,
+            drop_path=0.0,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvNetConfig:
+    """A convolutional network of torchvision: rival, teacher and baseline."""
+
+    architecture: ConvNetName
+    classes: int = 1000
+    image_size: tuple[int, int] = (224, 224)
+    channels: int = 3
+
+    def __post_init__(self) -> None:
+        _check_classes(self.classes)
+        if self.channels != 3:
+            raise ConfigError(f"{self.architecture} takes 3 channels, got {self.channels}")
+
+
+ModelConfig = ClassifierConfig | DeiTConfig | MaskedTokensConfig | MAEConfig | ConvNetConfig
+
+# What a checkpoint's "family" is read with; several families share a configuration.
+FAMILIES: Mapping[str, type[ModelConfig]] = {
+    "vit": ClassifierConfig,
+    "beit": ClassifierConfig,
+    "rotary": ClassifierConfig,
+    "swin": ClassifierConfig,
+    "deit": DeiTConfig,
+    "beit_masked": MaskedTokensConfig,
+    "mae": MAEConfig,
+    "convnet": ConvNetConfig,
+}
+
+
+def family_of(config: ModelConfig) -> str:
+    """The family that a configuration belongs to, one of ``FAMILIES``."""
+    if isinstance(config, ClassifierConfig):
+        if isinstance(config.backbone, SwinConfig):
+            return "swin"
+        return {"plain": "vit", "relative": "beit", "rotary": "rotary"}[config.backbone.attention]
+    kinds = {
+        DeiTConfig: "deit",
+        MaskedTokensConfig: "beit_masked",
+        MAEConfig: "mae",
+        ConvNetConfig: "convnet",
+    }
+    return kinds[type(config)]
+
+
+def with_image_size(config: ModelConfig, image_size: tuple[int, int]) -> ModelConfig:
+    """The same model for another native picture size (height, width) in pixels."""
+    if isinstance(config, ConvNetConfig):
+        return replace(config, image_size=image_size)
+    backbone: Any = replace(config.backbone, image_size=image_size)
+    return replace(config, backbone=backbone)
+
+
+def _check_classes(classes: int) -> None:
+    if classes < 0:
+        raise ConfigError(f"classes must be 0 (no head) or more, got {classes}")

@@ -223,7 +223,9 @@ def _panel(canvas: Canvas, left: float, width: float, name: str, series: Series,
 
 def _ticks(low: float, high: float) -> list[float]:
     """Round numbers from just below ``low`` to just above ``high``, about five of them."""
-    span = (high - low) or abs(high) or 1.0
+    span = high - low
+    if span <= 1e-9 * max(1.0, abs(high)):  # a line, drawn in a frame of its own height
+        span = max(1.0, abs(high))
     rough = span / 4
     power = 10.0 ** floor(log10(rough))
     step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= rough * 0.999)

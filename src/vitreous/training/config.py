@@ -12,7 +12,7 @@ from vitreous.config import from_plain, to_plain
 from vitreous.data.augment import AugmentConfig
 from vitreous.errors import ConfigError, nearest
 from vitreous.models import catalog
-from vitreous.models.config import ClassifierConfig
+from vitreous.models.config import ModelConfig
 
 Precision = Literal["auto", "float32", "bfloat16"]
 Track = Literal["auto", "tensorboard", "none"]
@@ -28,15 +28,21 @@ class ModelChoice:
     channels: int = 3
     options: dict[str, Any] = field(default_factory=dict)
 
-    def configure(self, classes: int) -> ClassifierConfig:
-        """The configuration of a new model for so many classes."""
-        return catalog.configure(
+    def configure(self, classes: int) -> ModelConfig:
+        """The configuration of a new model for so many classes; ConfigError for one that has none."""
+        config = catalog.configure(
             self.name,
             classes=classes,
             image_size=self.image_size,
             channels=self.channels,
             options=self.options,
         )
+        if config.classes != classes:
+            raise ConfigError(
+                f"{self.name} tells no classes apart, and its pretraining is not there yet;"
+                " wanted a classifier"
+            )
+        return config
 
 
 @dataclass(frozen=True, kw_only=True)

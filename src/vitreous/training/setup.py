@@ -17,7 +17,7 @@ from vitreous.data.preprocess import Preprocess
 from vitreous.errors import DataError, PictureError
 from vitreous.evaluation.evaluate import trained_on
 from vitreous.models import catalog
-from vitreous.models.classifier import Classifier
+from vitreous.models.model import Model
 from vitreous.training.config import TrainConfig
 
 MEASURED = 512  # pictures from which mean and standard deviation are taken
@@ -29,7 +29,7 @@ class Setup(NamedTuple):
 
     train: Collection
     validation: Collection
-    model: Classifier
+    model: Model
     preprocess: Preprocess
     lineage: dict[str, object]
     notes: tuple[str, ...]
@@ -76,12 +76,12 @@ def _go_on(config: TrainConfig, train: Collection) -> tuple[Checkpoint, tuple[st
     return adapt(checkpoint, classes=train.classes, image_size=image_size)
 
 
-def _preprocess(config: TrainConfig, model: Classifier, train: Collection) -> Preprocess:
+def _preprocess(config: TrainConfig, model: Model, train: Collection) -> Preprocess:
     """The whole picture, squashed to the model's size: no border is cut off, an explanation covers all of
     it, and every library that reads the weights can do exactly the same. Standardised with the mean and
     deviation of the training part: a ViT learns little from pictures that are not."""
-    height, width = model.config.backbone.image_size
-    channels = model.config.backbone.channels
+    height, width = model.config.image_size
+    channels = model.config.channels
     neutral = ((0.5,) * channels, (0.5,) * channels)
     mean, std = (config.mean, config.std) if config.mean and config.std else neutral
     preprocess = Preprocess(

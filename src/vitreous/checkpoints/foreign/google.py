@@ -4,14 +4,14 @@ A kernel there is (in, out); the projections to queries, keys and values are (D,
 (heads, d, D); the patch kernel is (p, p, C, D). The heads are therefore in the file.
 """
 
-from collections.abc import Collection
-
 from torch import Tensor
 
 from vitreous.backbones.config import EncoderConfig, ViTConfig
 from vitreous.checkpoints.foreign.names import CLASS_TOKEN, NORM, PATCHES, POSITIONS, Names
 from vitreous.checkpoints.foreign.plan import (
+    Found,
     Plan,
+    Reader,
     Shapes,
     named,
     numbered,
@@ -69,17 +69,18 @@ NOT_PLAIN = {
 }
 
 
-def recognises(names: Collection[str]) -> bool:
+def recognises(found: Found) -> bool:
     """Whether these are the names of a ViT of Google's."""
-    return any(name.endswith("embedding/kernel") for name in names)
+    return any(name.endswith("embedding/kernel") for name in found.stored.described)
 
 
-def plan(shapes: Shapes, name: str, model: str | None) -> Plan:
+def plan(found: Found, model: str | None) -> Plan:
     """Read everything off the arrays, heads included.
 
     Raises:
         CheckpointError: a hybrid, a mixer, another generation of files, or arrays of strange shapes.
     """
+    shapes, name = found.shapes, found.name
     refuse(shapes, NOT_PLAIN, name)
     prefix = PREFIX if f"{PREFIX}embedding/kernel" in shapes else ""
     inner = {key.removeprefix(prefix): shape for key, shape in shapes.items() if key.startswith(prefix)}
@@ -89,9 +90,9 @@ def plan(shapes: Shapes, name: str, model: str | None) -> Plan:
     head = {"mlp": MLP_HEAD, "linear": HEAD}[config.head] if config.classes else {}
     table = {
         ours: tuple(prefix + part for part in theirs)
-        for ours, theirs in (NAMES.table(config.backbone.depth) | head).items()
+        for ours, theirs in (NAMES.table(config.vit.depth) | head).items()
     }
-    preprocess = Preprocess(size=config.backbone.image_size, shorter=None, interpolation="bilinear")
+    preprocess = Preprocess(size=config.vit.image_size, shorter=None, interpolation="bilinear")
     return Plan(
         LAYOUT,
         config,
@@ -147,3 +148,6 @@ def _oriented(key: str, array: Tensor) -> Tensor:
     if key.endswith(("query/bias", "key/bias", "value/bias")):
         return array.flatten()  # (heads, d) -> (heads * d,)
     return array.T if key.endswith("/kernel") and array.ndim == 2 else array  # (in, out) -> (out, in)
+
+
+READER = Reader(LAYOUT, "vit", recognises, plan, (NAMES,))

@@ -1,7 +1,8 @@
 """Tables of names, ours to theirs, that work in both directions.
 
 A tensor of ours may be several of theirs, laid one after another along the first axis (queries, keys
-and values); they are joined in reading and cut apart in writing, bit for bit.
+and values); they are joined in reading and cut apart in writing, bit for bit. A part called ``ZERO``
+has no tensor of theirs: it is read as zeros and not written (a key's bias, which softmax cancels).
 """
 
 import re
@@ -12,12 +13,9 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from vitreous.backbones.config import ViTConfig
-from vitreous.layers.geometry import stem_convolutions
-from vitreous.models.config import ClassifierConfig
-
 Table: TypeAlias = Mapping[str, tuple[str, ...]]
 
+ZERO = ""
 BLOCK = "backbone.encoder.blocks"
 PATCHES = "backbone.embed.patches.projection"
 POSITIONS = "backbone.embed.positions.table"
@@ -28,19 +26,21 @@ NORM = "backbone.norm"
 
 @dataclass(frozen=True)
 class Names:
-    """How a library names the tensors of a ViT: ``outside`` of the blocks by full name, and ``inside``
-    a block, whose own name is ``block`` with {} for its number; ``separator`` stands between them."""
+    """How a library names the tensors of a model: ``outside`` of the blocks by full name, and ``inside``
+    a block, whose own name is ``block`` with {} for its number; ``separator`` stands between them.
+    ``ours`` is what we call the stack of blocks: a model may have several (stages, a decoder)."""
 
     outside: Table
     block: str
     inside: Table
     separator: str = "."
+    ours: str = BLOCK
 
     def table(self, depth: int) -> dict[str, tuple[str, ...]]:
         """Every tensor that a model of this depth may have, ours to theirs."""
         inside = {
-            f"{BLOCK}.{index}.{ours}": tuple(
-                self.block.format(index) + self.separator + name for name in theirs
+            f"{self.ours}.{index}.{ours}": tuple(
+                name and self.block.format(index) + self.separator + name for name in theirs
             )
             for index in range(depth)
             for ours, theirs in self.inside.items()
@@ -62,11 +62,14 @@ def layer(ours: str, *theirs: str) -> dict[str, tuple[str, ...]]:
 
 def gather(table: Table, found: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Their tensors under our names. What is not there, or only in part, is left out."""
-    return {
-        ours: found[theirs[0]] if len(theirs) == 1 else torch.cat([found[name] for name in theirs])
-        for ours, theirs in table.items()
-        if all(name in found for name in theirs)
-    }
+    tensors = {}
+    for ours, theirs in table.items():
+        named = [found[name] for name in theirs if name and name in found]
+        if named and len(named) == len(theirs) - theirs.count(ZERO):
+            zero = torch.zeros_like(named[0])
+            parts = [found[name] if name else zero for name in theirs]
+            tensors[ours] = parts[0] if len(parts) == 1 else torch.cat(parts)
+    return tensors
 
 
 def scatter(table: Table, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -75,42 +78,5 @@ def scatter(table: Table, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         name: part
         for ours, tensor in tensors.items()
         for name, part in zip(table[ours], tensor.chunk(len(table[ours])), strict=True)
+        if name
     }
-
-
-def expected_names(config: ClassifierConfig) -> dict[str, None]:
-    """Every tensor that a model of this configuration has, in no costly way: nothing is built.
-
-    A dictionary, because the order is the model's and membership is asked for often.
-    """
-    backbone = config.backbone
-    names = [*_stem_names(backbone)]
-    names += [CLASS_TOKEN] * backbone.class_token + [REGISTERS] * bool(backbone.registers)
-    names += [POSITIONS] * (backbone.positions == "learned")
-    for index in range(backbone.depth):
-        for part in (
-            "attention_norm",
-            "attention.qkv",
-            "attention.projection",
-            "mlp_norm",
-            "mlp.expand",
-            "mlp.contract",
-        ):
-            names += layer(f"{BLOCK}.{index}.{part}")
-        if backbone.encoder.layer_scale is not None:
-            names += [f"{BLOCK}.{index}.{part}.scale" for part in ("attention_scale", "mlp_scale")]
-    norms = [NORM] * backbone.final_norm + ["pool_norm"] * config.pool_norm
-    heads = ["head.hidden", "head.output"] if config.head == "mlp" else ["head"]
-    for part in norms + heads * bool(config.classes):
-        names += layer(part)
-    return dict.fromkeys(names)
-
-
-def _stem_names(backbone: ViTConfig) -> list[str]:
-    names = list(layer(PATCHES))
-    if backbone.stem == "conv":
-        stem = PATCHES.removesuffix("projection") + "layers"
-        convolutions = stem_convolutions(backbone.channels, backbone.encoder.width, backbone.patch)
-        for index in range(len(convolutions) - 1):  # each is followed by a norm and a ReLU
-            names += [f"{stem}.{3 * index}.weight", *layer(f"{stem}.{3 * index + 1}")]
-    return names

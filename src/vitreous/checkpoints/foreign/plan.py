@@ -1,23 +1,26 @@
 """What a foreign file turns out to be, known from names, shapes and its JSON before a number is read.
 
-A plan says which model it is and how its tensors become ours; building the model is one more step.
+A reader knows one kind of file by its names. Its plan says which model a file holds and how the tensors
+become ours; building the model is one more step.
 """
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from math import isqrt
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from vitreous.backbones.config import ViTConfig
 from vitreous.checkpoints.file import Checkpoint
-from vitreous.checkpoints.foreign.names import Table, gather
+from vitreous.checkpoints.foreign.names import Names, Table, gather
+from vitreous.checkpoints.stored import Stored
 from vitreous.checkpoints.weights import listed, load_weights
 from vitreous.data.preprocess import Preprocess
 from vitreous.errors import CheckpointError, ConfigError
 from vitreous.models.catalog import CATALOG, configure
-from vitreous.models.config import ClassifierConfig
+from vitreous.models.config import ClassifierConfig, ModelConfig, family_of
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -33,6 +36,29 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 LAYER_SCALE = 1e-5  # the first value where a file does not tell; it only matters to training anew
 
 
+class Found(NamedTuple):
+    """Foreign weights, and the JSON that lies beside them."""
+
+    stored: Stored
+    config: dict[str, Any] | None
+    preprocessor: dict[str, Any] | None
+
+    @property
+    def name(self) -> str:
+        """What errors call it."""
+        return self.stored.name
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of every tensor, under the file's own names."""
+        return self.stored.shapes
+
+    @property
+    def model_type(self) -> Any:
+        """The family that a ``config.json`` of transformers states; None where there is none."""
+        return (self.config or {}).get("model_type")
+
+
 @dataclass(frozen=True, eq=False)
 class Plan:
     """A model in a foreign layout.
@@ -40,11 +66,12 @@ class Plan:
     ``table`` maps our names to theirs; ``zeros`` are tensors of ours that they leave out because they
     are zero; ``unused`` those of theirs which a classifier has no place for, and known as such;
     ``assumed`` what the file does not say and the layout's own default stands for. ``orient`` gives one
-    of their tensors torch's order of axes; ``finish`` is what remains to be done after renaming.
+    of their tensors torch's order of axes; ``finish`` is what remains to be done after renaming;
+    ``stated_family`` is what the file calls itself.
     """
 
     layout: str
-    config: ClassifierConfig
+    config: ModelConfig
     preprocess: Preprocess
     classes: tuple[str, ...]
     table: Table
@@ -53,6 +80,12 @@ class Plan:
     assumed: tuple[str, ...] = ()
     orient: Callable[[str, Tensor], Tensor] = lambda _, tensor: tensor
     finish: Callable[[dict[str, Tensor]], dict[str, Tensor]] = lambda tensors: tensors
+    stated_family: str | None = None
+
+    @property
+    def family(self) -> str:
+        """What its makers call the model, where that says more than its parts do (dinov2)."""
+        return self.stated_family or family_of(self.config)
 
     def left_over(self, found: Collection[str]) -> tuple[str, ...]:
         """Tensors in the file that this plan neither uses nor knows."""
@@ -70,19 +103,42 @@ class Plan:
         strange = self.left_over(found)
         if strange:
             raise CheckpointError(
-                f"{name}: {len(strange)} tensors that a {self.layout} ViT does not explain: {listed(strange)}"
+                f"{name}: {len(strange)} tensors that {self.layout}'s {self.family} does not explain:"
+                f" {listed(strange)}"
             )
         turned = {key: self.orient(key, tensor) for key, tensor in found.items()}
         tensors = self.finish(gather(self.table, turned))
         tensors |= {key: torch.zeros(shape) for key, shape in self.zeros.items()}
         spelling = {ours: _spelling(theirs, found) for ours, theirs in self.table.items()}
         model = load_weights(self.config, tensors, name, dtype=dtype, spelling=spelling)
-        origin = {"layout": self.layout, **lineage}
+        origin = {"layout": self.layout, "family": self.family, **lineage}
         if self.unused:
             origin["unused"] = list(self.unused)
         if self.assumed:
             origin["assumed"] = list(self.assumed)
         return Checkpoint(model, self.preprocess, self.classes, lineage=origin)
+
+
+class Reader(NamedTuple):
+    """One kind of file: whose layout, which family, whether tensors have its names, and what they then
+    are. ``names`` are its tables, for telling which kind an unknown file is nearest to."""
+
+    layout: str
+    family: str
+    recognises: Callable[[Found], bool]
+    plan: Callable[[Found, str | None], Plan]
+    names: tuple[Names, ...]
+
+    def explained(self, found: Collection[str]) -> int:
+        """How many of these names, with or without a prefix, the kind has."""
+        plain = {key.split(".", 1)[-1] for key in found} | set(found)
+        theirs = {
+            part
+            for names in self.names
+            for parts in names.table(names.depth(plain)).values()
+            for part in parts
+        }
+        return len(theirs & plain)
 
 
 def patch_kernel(shapes: Shapes, theirs: str, name: str) -> tuple[int, int, int]:
@@ -139,7 +195,11 @@ def named(config: ClassifierConfig, model: str, name: str) -> ClassifierConfig:
     """
     if model not in CATALOG:
         raise CheckpointError(f"{name}: {_unknown(model)}")
-    wanted, found = CATALOG[model].backbone, config.backbone
+    known = CATALOG[model]
+    if not isinstance(known, ClassifierConfig) or not isinstance(known.backbone, ViTConfig):
+        raise CheckpointError(f"{name}: holds a plain ViT, but {model} is none")
+    wanted, found = known.backbone, config.backbone
+    assert isinstance(found, ViTConfig)
     encoder = replace(found.encoder, width=wanted.encoder.width, mlp_width=wanted.encoder.mlp_width)
     grid = found.grid
     backbone = replace(
@@ -174,6 +234,12 @@ def missing_biases(table: Table, shapes: Shapes, endings: Collection[str]) -> di
 def numbered(classes: int) -> tuple[str, ...]:
     """Names for classes whose names nobody kept."""
     return tuple(f"class {index}" for index in range(classes))
+
+
+def refuse_name(model: str | None, name: str) -> None:
+    """CheckpointError for a ``name=`` beside a file that says its own architecture."""
+    if model is not None:
+        raise CheckpointError(f"{name}: config.json says the architecture; leave out name={model!r}")
 
 
 def refuse(shapes: Collection[str], reasons: Mapping[str, str], name: str) -> None:

@@ -6,9 +6,10 @@ last layer, fixed sine-cosine positions become the table of the native picture s
 or registers without a position get one of zeros.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,17 +19,28 @@ from vitreous.checkpoints.directory import FileContent
 from vitreous.checkpoints.file import Checkpoint
 from vitreous.checkpoints.foreign.names import BLOCK, POSITIONS, Table, scatter
 from vitreous.checkpoints.weights import write_safetensors
-from vitreous.errors import CheckpointError
 from vitreous.layers.layout import Layout
 from vitreous.layers.positions import build_positions
-from vitreous.models.config import ClassifierConfig
+from vitreous.models.config import ClassifierConfig, ConvNetConfig, ModelConfig
+
+
+class Writer(NamedTuple):
+    """One class of another library that models are written for.
+
+    ``families`` are those of ours that it may hold; ``reasons`` say why it cannot hold a given model, and
+    are empty where it can; ``write`` gives the files of a directory.
+    """
+
+    library: str
+    families: tuple[str, ...]
+    reasons: Callable[[ModelConfig], list[str]]
+    write: Callable[[Checkpoint], dict[str, FileContent]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What a library's ViT can be. An empty tuple or None leaves that value free."""
+    """What a library's class on a plain ViT can be. An empty tuple or None leaves that value free."""
 
-    library: str
     eps: float | None = None
     activations: Collection[str] = ()
     channels: Collection[int] = ()
@@ -36,25 +48,30 @@ class Limits:
     mlp_head: bool = False
     registers: bool = False
     mean_pool: bool = False
+    class_mean_pool: bool = False
     no_class_token: bool = False
     headless: bool = False
+    swiglu: bool = False
 
-    def check(self, config: ClassifierConfig) -> None:
-        """CheckpointError, with the reason, for a model that the library has no place for."""
-        for reason in self._reasons(config):
-            raise CheckpointError(f"{self.library} cannot hold this model: {reason}")
-
-    def _reasons(self, config: ClassifierConfig) -> list[str]:
+    def reasons(self, config: ModelConfig) -> list[str]:
+        """Why the class has no place for a model; empty where it has."""
+        if isinstance(config, ConvNetConfig) or not isinstance(config.backbone, ViTConfig):
+            return ["it does not stand on a plain ViT"]
         backbone, encoder = config.backbone, config.backbone.encoder
+        pool, head = "class", "linear"
+        if isinstance(config, ClassifierConfig):
+            pool, head = config.pool, config.head
         height, width = backbone.image_size
         lossy = height % backbone.patch or width % backbone.patch
         known = ", ".join(self.activations)
         checks = {
             "it has a convolutional stem": backbone.stem != "linear",
             f"it has {backbone.registers} register tokens": bool(backbone.registers) and not self.registers,
-            "it pools the mean of its patches": config.pool == "mean" and not self.mean_pool,
+            "it pools the mean of its patches": pool == "mean" and not self.mean_pool,
+            "it pools class token and mean": pool == "class_mean" and not self.class_mean_pool,
+            "its MLP is gated": encoder.mlp == "swiglu" and not self.swiglu,
             "it has no class token": not backbone.class_token and not self.no_class_token,
-            "it has a head of two layers": config.head == "mlp" and not self.mlp_head,
+            "it has a head of two layers": head == "mlp" and not self.mlp_head,
             "it has no head": config.classes == 0 and not self.headless,
             f"its norm epsilon is {encoder.norm_eps}, there it is {self.eps}": self.eps is not None
             and encoder.norm_eps != self.eps,
@@ -72,8 +89,8 @@ def plain_state(checkpoint: Checkpoint, *, keep_layer_scale: bool = False) -> di
     """The model's tensors under our names, without what most libraries have no name for."""
     state = {key: value.detach() for key, value in checkpoint.model.state_dict().items()}
     config = checkpoint.model.config
-    if config.backbone.encoder.layer_scale is not None and not keep_layer_scale:
-        state = _without_layer_scale(state, config.backbone.depth)
+    if config.vit.encoder.layer_scale is not None and not keep_layer_scale:
+        state = _without_layer_scale(state, config.vit.depth)
     if checkpoint.temperature != 1.0 and config.classes:
         last = "head.output" if config.head == "mlp" else "head"
         for leaf in ("weight", "bias"):
@@ -97,7 +114,7 @@ def native_positions(backbone: ViTConfig, state: Mapping[str, Tensor], prefix: i
 
 def written_names(table: Table, state: dict[str, Tensor], config: ClassifierConfig) -> dict[str, Tensor]:
     """The state under their names, with one position for the class token and each patch."""
-    state = {**state, POSITIONS: native_positions(config.backbone, state, 1)}
+    state = {**state, POSITIONS: native_positions(config.vit, state, 1)}
     return scatter(table, state)
 
 

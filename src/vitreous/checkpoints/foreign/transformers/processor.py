@@ -3,15 +3,15 @@
 from collections.abc import Mapping
 from typing import Any
 
-from vitreous.backbones.config import ViTConfig
 from vitreous.checkpoints.foreign.fields import flag, integer, number, pair
 from vitreous.data.preprocess import Preprocess
 from vitreous.errors import CheckpointError, ConfigError
+from vitreous.models.config import ModelConfig
 
 RESAMPLE = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}  # PIL's numbers
 
 
-def read_processor(values: Mapping[str, Any], backbone: ViTConfig, name: str) -> Preprocess:
+def read_processor(values: Mapping[str, Any], config: ModelConfig, name: str) -> Preprocess:
     """What an image processor with these values does to a picture; its defaults are ViTImageProcessor's."""
     where = f"{name}/preprocessor_config.json"
     kind = str(values.get("image_processor_type", values.get("feature_extractor_type", "")))
@@ -25,8 +25,8 @@ def read_processor(values: Mapping[str, Any], backbone: ViTConfig, name: str) ->
     factor = number(values.get("rescale_factor", 1 / 255), f"{where}: rescale_factor")
     if abs(factor * 255 - 1) > 1e-6:
         raise CheckpointError(f"{where}: rescale_factor {factor} is not read, only 1/255")
-    size, shorter = _sizes(values, backbone, kind, where)
-    mean, std = _statistics(values, backbone.channels, where)
+    size, shorter = _sizes(values, config, kind, where)
+    mean, std = _statistics(values, config.channels, where)
     resample = values.get("resample", 3 if kind.startswith("CLIP") else 2)
     if resample not in RESAMPLE:
         raise CheckpointError(f"{where}: resample {resample!r} is not read; wanted 0, 1, 2 or 3")
@@ -44,9 +44,9 @@ def read_processor(values: Mapping[str, Any], backbone: ViTConfig, name: str) ->
 
 
 def _sizes(
-    values: Mapping[str, Any], backbone: ViTConfig, kind: str, where: str
+    values: Mapping[str, Any], config: ModelConfig, kind: str, where: str
 ) -> tuple[tuple[int, int], int | None]:
-    size = values.get("size", list(backbone.image_size))
+    size = values.get("size", list(config.image_size))
     clip = kind.startswith("CLIP")
     cropped = flag(values.get("do_center_crop", clip), f"{where}: do_center_crop")
     if isinstance(size, dict) and set(size) == {"shortest_edge"}:

@@ -7,15 +7,20 @@ from vitreous.backbones.config import ViTConfig
 from vitreous.checkpoints.directory import FileContent, to_json
 from vitreous.checkpoints.file import Checkpoint
 from vitreous.checkpoints.foreign.names import POSITIONS, scatter
-from vitreous.checkpoints.foreign.timm import EPS, NAMES
-from vitreous.checkpoints.foreign.writing import Limits, native_positions, plain_state, weights_file
+from vitreous.checkpoints.foreign.timm.vit import EPS, NAMES
+from vitreous.checkpoints.foreign.writing import (
+    Limits,
+    Writer,
+    native_positions,
+    plain_state,
+    weights_file,
+)
 from vitreous.data.preprocess import Preprocess
 from vitreous.errors import CheckpointError
 from vitreous.models.catalog import CATALOG
 
 SIZES = {"ti": "tiny", "s": "small", "b": "base", "l": "large", "h": "huge"}
 LIMITS = Limits(
-    library="timm's VisionTransformer",
     eps=EPS,
     registers=True,
     mean_pool=True,
@@ -31,8 +36,7 @@ def write(checkpoint: Checkpoint) -> dict[str, FileContent]:
         CheckpointError: the model or its preprocessing has parts that timm has no place for.
     """
     config = checkpoint.model.config
-    backbone = config.backbone
-    LIMITS.check(config)
+    backbone = config.vit
     state = plain_state(checkpoint, keep_layer_scale=True)
     if backbone.positions == "none":
         state.pop(POSITIONS, None)
@@ -52,7 +56,7 @@ def _class_placed(backbone: ViTConfig) -> bool:
 
 def _config(checkpoint: Checkpoint) -> dict[str, Any]:
     config = checkpoint.model.config
-    backbone, encoder = config.backbone, config.backbone.encoder
+    backbone, encoder = config.vit, config.vit.encoder
     pool = {"class": "token", "mean": "avg"}[config.pool]
     arguments = {
         "img_size": list(backbone.image_size),
@@ -125,7 +129,9 @@ def _ratio(width: int, mlp_width: int) -> float:
 def _architecture(backbone: ViTConfig) -> str:
     """timm's own name where it has one, else the name of its B/16, of which every argument is given."""
     for name, config in CATALOG.items():
-        known = config.backbone
+        if not name.startswith("vit_"):
+            continue
+        known = config.vit  # type: ignore[union-attr]
         same = (known.encoder.width, known.depth, known.heads, known.patch) == (
             backbone.encoder.width,
             backbone.depth,
@@ -151,3 +157,6 @@ PUBLISHED = {
     ("large", 32),
     ("huge", 14),
 }
+
+
+WRITER = Writer("timm's VisionTransformer", ("vit",), LIMITS.reasons, write)

@@ -6,7 +6,7 @@ activation, pooling) leave no trace in the weights: ``timm_architectures`` knows
 """
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -27,7 +27,9 @@ from vitreous.checkpoints.foreign.plan import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     LAYER_SCALE,
+    Found,
     Plan,
+    Reader,
     Shapes,
     heads_of,
     missing_biases,
@@ -39,7 +41,7 @@ from vitreous.checkpoints.foreign.plan import (
     square_side,
     table_rows,
 )
-from vitreous.checkpoints.foreign.timm_architectures import Architecture, architecture
+from vitreous.checkpoints.foreign.timm.architectures import Architecture, architecture
 from vitreous.data.preprocess import Preprocess
 from vitreous.errors import CheckpointError, ConfigError
 from vitreous.models.catalog import CATALOG
@@ -112,12 +114,13 @@ ACTIVATIONS: Mapping[Any, Activation] = {
 POOLS: Mapping[Any, Pool] = {"token": "class", "avg": "mean"}
 
 
-def recognises(names: Collection[str]) -> bool:
+def recognises(found: Found) -> bool:
     """Whether these are the names of a timm ViT."""
+    names = found.stored.described
     return "patch_embed.proj.weight" in names and any(key.startswith("blocks.0.") for key in names)
 
 
-def plan(shapes: Shapes, config: Mapping[str, Any] | None, name: str, model: str | None) -> Plan:
+def plan(found: Found, model: str | None) -> Plan:
     """Read what the shapes show, and the rest from ``config`` or from the name of the architecture.
 
     ``model`` is a timm architecture or a name of our catalog, for a bare file.
@@ -126,6 +129,7 @@ def plan(shapes: Shapes, config: Mapping[str, Any] | None, name: str, model: str
         CheckpointError: parts that the plain ViT does not have, arguments that are not known, or a
             size that must be named.
     """
+    shapes, config, name = found.shapes, found.config, found.name
     refuse(shapes, NOT_PLAIN, name)
     values = config or {}
     chosen = values.get("architecture", model if model not in CATALOG else None)
@@ -136,9 +140,9 @@ def plan(shapes: Shapes, config: Mapping[str, Any] | None, name: str, model: str
     classifier = _classifier(shapes, arguments, pretrained, told, model, name)
     if model is not None and model in CATALOG:
         classifier = named(classifier, model, name)
-    table = NAMES.table(classifier.backbone.depth)
+    table = NAMES.table(classifier.vit.depth)
     classes, known = _class_names(values, pretrained, classifier.classes, name)
-    preprocess, assumed = _preprocess(pretrained, classifier.backbone, name)
+    preprocess, assumed = _preprocess(pretrained, classifier.vit, name)
     assumed += () if known else ("class names",)
     if config is None and model is None:
         assumed += ("activation", "pooling")
@@ -150,7 +154,7 @@ def plan(shapes: Shapes, config: Mapping[str, Any] | None, name: str, model: str
         table,
         zeros=missing_biases(table, shapes, BIASES),
         assumed=assumed,
-        finish=lambda tensors: _placed(tensors, classifier.backbone),
+        finish=lambda tensors: _placed(tensors, classifier.vit),
     )
 
 
@@ -364,3 +368,6 @@ def _statistic(given: Any, default: tuple[float, ...], channels: int, where: str
     if len(values) == 3 and channels == 1:
         return (sum(values) / 3,)  # timm keeps three values for a model of one channel
     return values * channels if len(values) == 1 else values
+
+
+READER = Reader(LAYOUT, "vit", recognises, plan, (NAMES,))

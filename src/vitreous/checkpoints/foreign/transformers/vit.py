@@ -3,7 +3,7 @@
 whatever it calls its modules in memory.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from vitreous.backbones.config import Activation, EncoderConfig, ViTConfig
@@ -12,17 +12,20 @@ from vitreous.checkpoints.file import Checkpoint
 from vitreous.checkpoints.foreign.fields import integer, number, pair
 from vitreous.checkpoints.foreign.names import CLASS_TOKEN, NORM, PATCHES, POSITIONS, Names, layer
 from vitreous.checkpoints.foreign.plan import (
+    Found,
     Plan,
+    Reader,
     Shapes,
     missing_biases,
     numbered,
     patch_kernel,
     refuse,
+    refuse_name,
     rows_of,
     table_rows,
 )
-from vitreous.checkpoints.foreign.transformers_processor import read_processor, write_processor
-from vitreous.checkpoints.foreign.writing import Limits, plain_state, weights_file, written_names
+from vitreous.checkpoints.foreign.transformers.processor import read_processor, write_processor
+from vitreous.checkpoints.foreign.writing import Limits, Writer, plain_state, weights_file, written_names
 from vitreous.checkpoints.weights import refuse_oversize
 from vitreous.errors import CheckpointError, ConfigError
 from vitreous.models.config import ClassifierConfig
@@ -73,22 +76,23 @@ NOT_PLAIN = {
     "lambda1": "LayerScale (Dinov2)",
     "relative_position_bias": "a relative position bias (BEiT)",
 }
-LIMITS = Limits(library="transformers' ViTForImageClassification")
+LIMITS = Limits()
 
 
-def recognises(names: Collection[str]) -> bool:
+def recognises(found: Found) -> bool:
     """Whether these are the names of a transformers ViT."""
+    names = found.stored.described
     return any(f"{base}embeddings.patch_embeddings.projection.weight" in names for base in (BASE, ""))
 
 
-def plan(
-    shapes: Shapes, config: Mapping[str, Any] | None, preprocessor: Mapping[str, Any] | None, name: str
-) -> Plan:
+def plan(found: Found, model: str | None) -> Plan:
     """Read the model off ``config.json``; keys that it leaves out have the library's defaults.
 
     Raises:
         CheckpointError: no ``config.json``, another family, or a value that the plain ViT cannot have.
     """
+    shapes, config, name = found.shapes, found.config, found.name
+    refuse_name(model, name)
     if config is None:
         raise CheckpointError(
             f"{name}: names of transformers, whose activation and norm epsilon stand in config.json;"
@@ -101,10 +105,10 @@ def plan(
     classifier = _classifier(shapes, config, base, name)
     table = {
         ours: tuple(base + part for part in theirs)
-        for ours, theirs in NAMES.table(classifier.backbone.depth).items()
+        for ours, theirs in NAMES.table(classifier.vit.depth).items()
     }
     assumed: list[str] = []
-    if preprocessor is None:
+    if found.preprocessor is None:
         assumed.append("preprocessing")
     classes, told = _class_names(config, classifier.classes, name)
     if not told:
@@ -112,7 +116,7 @@ def plan(
     return Plan(
         LAYOUT,
         classifier,
-        read_processor(preprocessor or {}, classifier.backbone, name),
+        read_processor(found.preprocessor or {}, classifier, name),
         classes,
         table | (HEAD if classifier.classes else {}),
         zeros=missing_biases(table, shapes, ["attention.qkv.bias"]),
@@ -128,10 +132,8 @@ def write(checkpoint: Checkpoint) -> dict[str, FileContent]:
         CheckpointError: the model has parts that transformers' ViT has no place for.
     """
     config = checkpoint.model.config
-    LIMITS.check(config)
     table = {
-        ours: tuple(BASE + part for part in theirs)
-        for ours, theirs in NAMES.table(config.backbone.depth).items()
+        ours: tuple(BASE + part for part in theirs) for ours, theirs in NAMES.table(config.vit.depth).items()
     }
     tensors = written_names(table | HEAD, plain_state(checkpoint), config)
     return {
@@ -193,7 +195,7 @@ def _class_names(config: Mapping[str, Any], classes: int, name: str) -> tuple[tu
 
 def _config(checkpoint: Checkpoint) -> dict[str, Any]:
     config = checkpoint.model.config
-    backbone, encoder = config.backbone, config.backbone.encoder
+    backbone, encoder = config.vit, config.vit.encoder
     height, width = backbone.image_size
     dtype = str(next(checkpoint.model.parameters()).dtype).removeprefix("torch.")
     labels = dict(enumerate(checkpoint.classes))
@@ -218,3 +220,7 @@ def _config(checkpoint: Checkpoint) -> dict[str, Any]:
         "problem_type": "single_label_classification",
         "torch_dtype": dtype,
     }
+
+
+READER = Reader(LAYOUT, "vit", recognises, plan, (NAMES,))
+WRITER = Writer("transformers' ViTForImageClassification", ("vit",), LIMITS.reasons, write)

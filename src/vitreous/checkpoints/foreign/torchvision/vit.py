@@ -8,7 +8,7 @@ its published weights have in common. We write no pickle; the two lines that loa
 """
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -20,7 +20,9 @@ from vitreous.checkpoints.foreign.names import CLASS_TOKEN, NORM, PATCHES, POSIT
 from vitreous.checkpoints.foreign.plan import (
     IMAGENET_MEAN,
     IMAGENET_STD,
+    Found,
     Plan,
+    Reader,
     Shapes,
     heads_of,
     named,
@@ -31,7 +33,7 @@ from vitreous.checkpoints.foreign.plan import (
     square_side,
     table_rows,
 )
-from vitreous.checkpoints.foreign.writing import Limits, plain_state, weights_file, written_names
+from vitreous.checkpoints.foreign.writing import Limits, Writer, plain_state, weights_file, written_names
 from vitreous.config import from_plain, to_plain
 from vitreous.data.preprocess import Preprocess
 from vitreous.errors import CheckpointError, ConfigError
@@ -64,7 +66,6 @@ OLD_MLP = {"mlp.0": "mlp.linear_1", "mlp.3": "mlp.linear_2"}  # before torchvisi
 
 NOT_PLAIN = {"conv_proj.conv_": "a convolutional stem"}
 LIMITS = Limits(
-    library="torchvision's VisionTransformer",
     eps=EPS,
     activations=("gelu",),
     channels=(3,),
@@ -73,26 +74,28 @@ LIMITS = Limits(
 )
 
 
-def recognises(names: Collection[str]) -> bool:
+def recognises(found: Found) -> bool:
     """Whether these are the names of a torchvision ViT."""
+    names = found.stored.described
     return "encoder.pos_embedding" in names and any(key.startswith("conv_proj.") for key in names)
 
 
-def plan(shapes: Shapes, config: Mapping[str, Any] | None, name: str, model: str | None) -> Plan:
+def plan(found: Found, model: str | None) -> Plan:
     """Read the sizes off the shapes, and the rest from ``config`` where we have written one.
 
     Raises:
         CheckpointError: parts that the plain ViT does not have, or a size that must be named.
     """
+    shapes, config, name = found.shapes, found.config, found.name
     refuse(shapes, NOT_PLAIN, name)
     classifier = _classifier(shapes, config, name, model)
-    table = NAMES.table(classifier.backbone.depth)
+    table = NAMES.table(classifier.vit.depth)
     if classifier.head == "mlp":
         table = {key: value for key, value in table.items() if not key.startswith("head.")} | MLP_HEAD
     if "encoder.layers.encoder_layer_0.mlp.linear_1.weight" in shapes:
         table = {ours: (_old(theirs[0]),) for ours, theirs in table.items()}
     if config is None:
-        preprocess, classes = _preprocess(classifier.backbone), numbered(classifier.classes)
+        preprocess, classes = _preprocess(classifier.vit), numbered(classifier.classes)
         assumed: tuple[str, ...] = ("preprocessing", "class names")
     else:
         preprocess, classes, assumed = *_told(config, name), ()
@@ -106,8 +109,7 @@ def write(checkpoint: Checkpoint) -> dict[str, FileContent]:
         CheckpointError: the model has parts that torchvision's ViT has no place for.
     """
     config = checkpoint.model.config
-    LIMITS.check(config)
-    table = NAMES.table(config.backbone.depth) | (MLP_HEAD if config.head == "mlp" else {})
+    table = NAMES.table(config.vit.depth) | (MLP_HEAD if config.head == "mlp" else {})
     tensors = written_names(table, plain_state(checkpoint), config)
     values = {
         "layout": LAYOUT,
@@ -119,7 +121,7 @@ def write(checkpoint: Checkpoint) -> dict[str, FileContent]:
 
 
 def _arguments(config: ClassifierConfig) -> dict[str, Any]:
-    backbone = config.backbone
+    backbone = config.vit
     return {
         "image_size": backbone.image_size[0],
         "patch_size": backbone.patch,
@@ -186,3 +188,7 @@ def _told(config: Mapping[str, Any], name: str) -> tuple[Preprocess, tuple[str, 
 
 def _old(theirs: str) -> str:
     return re.sub(r"mlp\.[03]", lambda match: OLD_MLP[match.group()], theirs)
+
+
+READER = Reader(LAYOUT, "vit", recognises, plan, (NAMES,))
+WRITER = Writer("torchvision's VisionTransformer", ("vit",), LIMITS.reasons, write)

@@ -1,0 +1,1 @@
+"""torchvision's models, one file for each of its classes."""

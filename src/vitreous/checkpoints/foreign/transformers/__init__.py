@@ -1,0 +1,1 @@
+"""transformers' models, one file for each model_type, and ``processor`` for what they do to pictures."""

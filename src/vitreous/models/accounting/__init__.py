@@ -1,0 +1,31 @@
+"""What a model costs, counted from its configuration alone: no weights, no picture.
+
+A multiply-accumulate (MAC) is one multiplication and one addition, so two FLOPs. Many published
+"GFLOPs" of vision models are giga-MACs. Counted are the matrix products and convolutions, as torch's
+own FLOP counter does; norms, softmax and additions are left out (below 1% of a ViT).
+"""
+
+from vitreous.backbones.config import SwinConfig
+from vitreous.models.accounting.plain import Account, account_autoencoder, account_plain
+from vitreous.models.config import ConvNetConfig, MAEConfig, ModelConfig
+
+__all__ = ["Account", "account"]
+
+
+def account(config: ModelConfig, image_size: tuple[int, int] | None = None) -> Account:
+    """Count a model at a picture size (height, width) in pixels; None is its native one.
+
+    Everything but a convolutional network is counted without torch.
+    """
+    size = image_size or config.image_size
+    if isinstance(config, ConvNetConfig):
+        from vitreous.models.accounting.convnet import account_convnet
+
+        return account_convnet(config, size)
+    if isinstance(config, MAEConfig):
+        return account_autoencoder(config, size)
+    if isinstance(config.backbone, SwinConfig):
+        from vitreous.models.accounting.swin import account_swin
+
+        return account_swin(config, size)
+    return account_plain(config, config.backbone, size)

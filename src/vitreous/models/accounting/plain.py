@@ -1,0 +1,187 @@
+"""Models on the plain ViT, counted: N = T + P tokens; D width; M MLP width; K classes; p patch side."""
+
+from dataclasses import replace
+from typing import NamedTuple
+
+from vitreous.backbones.config import EncoderConfig, ViTConfig
+from vitreous.layers.geometry import grid_of, stem_convolutions
+from vitreous.models.config import ClassifierConfig, DeiTConfig, MAEConfig, MaskedTokensConfig
+
+OnViT = ClassifierConfig | DeiTConfig | MaskedTokensConfig
+
+FLOAT_BYTES = 4
+
+
+class Account(NamedTuple):
+    """One model at one picture size. Memory is per picture, float32, fused attention."""
+
+    parameters: int
+    tokens: int  # N, class token and registers included
+    patches: int  # P
+    macs: int
+    attention_macs: int  # the part of ``macs`` that grows with the square of N
+    forward_bytes: int  # the most that lives at one time in a forward pass without gradients
+    training_bytes: int  # what a forward pass keeps for the backward pass
+
+    @property
+    def flops(self) -> int:
+        """Two for each MAC."""
+        return 2 * self.macs
+
+    @property
+    def attention_share(self) -> float:
+        """The quadratic part of all MACs, from 0 to 1."""
+        return self.attention_macs / self.macs
+
+
+def account_plain(config: OnViT, vit: ViTConfig, image_size: tuple[int, int]) -> Account:
+    """Count a model whose head stands on all tokens of a ViT."""
+    rows, cols = grid_of(*image_size, vit.patch)
+    patches = rows * cols
+    tokens = patches + vit.prefix
+    attention = vit.depth * 2 * tokens**2 * vit.encoder.width
+    head = _head(config)
+    macs = _stem_macs(vit, *image_size) + vit.depth * _token_macs(vit.encoder) * tokens + attention
+    return Account(
+        parameters=_backbone_parameters(vit) + head.parameters,
+        tokens=tokens,
+        patches=patches,
+        macs=macs + head.macs * (patches if head.per_patch else 1),
+        attention_macs=attention,
+        forward_bytes=FLOAT_BYTES * _forward_floats(vit, tokens),
+        training_bytes=FLOAT_BYTES * (_stem_floats(vit, patches) + _training_floats(vit, tokens)),
+    )
+
+
+def account_autoencoder(config: MAEConfig, image_size: tuple[int, int]) -> Account:
+    """Count a masked autoencoder: its encoder reads the visible patches, its decoder writes all of them.
+
+    ``tokens`` are the encoder's."""
+    vit, blocks = config.backbone, config.decoder
+    rows, cols = grid_of(*image_size, vit.patch)
+    patches = rows * cols
+    seen = int(patches * (1 - config.mask_ratio)) + vit.prefix
+    whole = patches + vit.prefix
+    width, painted = blocks.width, vit.channels * vit.patch**2
+    attention = 2 * (vit.depth * seen**2 * vit.encoder.width + config.decoder_depth * whole**2 * width)
+    macs = _stem_macs(vit, *image_size) + vit.depth * _token_macs(vit.encoder) * seen + attention
+    macs += seen * vit.encoder.width * width + config.decoder_depth * _token_macs(blocks) * whole
+    macs += patches * width * painted
+    native = vit.prefix + vit.grid[0] * vit.grid[1]
+    table = native * width if config.decoder_positions == "learned" else 0
+    decoder = vit.encoder.width * width + width + width + table + 2 * width + width * painted + painted
+    decoder += config.decoder_depth * _block_parameters(blocks)
+    decoding = replace(vit, encoder=blocks, depth=config.decoder_depth, heads=config.decoder_heads)
+    forward = max(_forward_floats(vit, seen), _forward_floats(decoding, whole))
+    training = _training_floats(vit, seen) + _training_floats(decoding, whole)
+    return Account(
+        parameters=_backbone_parameters(vit) + decoder,
+        tokens=seen,
+        patches=patches,
+        macs=macs,
+        attention_macs=attention,
+        forward_bytes=FLOAT_BYTES * forward,
+        training_bytes=FLOAT_BYTES * (_stem_floats(vit, patches) + training),
+    )
+
+
+class _Head(NamedTuple):
+    parameters: int
+    macs: int
+    per_patch: bool = False
+
+
+def _head(config: OnViT) -> _Head:
+    """The numbers of what stands on the backbone, and its MACs for each picture or patch."""
+    width = config.backbone.out_channels
+    if isinstance(config, MaskedTokensConfig):
+        count = config.visual_tokens
+        return _Head(width + width * count + count, width * count, per_patch=True)
+    if isinstance(config, DeiTConfig):
+        return _Head(2 * (width * config.classes + config.classes), 2 * width * config.classes)
+    pooled, classes = config.pooled, config.classes
+    norm = 2 * pooled * config.pool_norm
+    hidden = pooled * pooled if config.head == "mlp" and classes else 0
+    biases = (pooled if hidden else 0) + classes
+    return _Head(norm + hidden + pooled * classes + biases, hidden + pooled * classes)
+
+
+def _stem_parameters(vit: ViTConfig) -> int:
+    width, patch = vit.encoder.width, vit.patch
+    if vit.stem == "linear":
+        return vit.channels * patch**2 * width + width
+    *convolutions, last = stem_convolutions(vit.channels, width, patch)
+    kernels = sum(part.channels * part.out * part.kernel**2 + 2 * part.out for part in convolutions)
+    return kernels + last.channels * last.out + last.out
+
+
+def _stem_macs(vit: ViTConfig, height: int, width: int) -> int:
+    rows, cols = grid_of(height, width, vit.patch)
+    if vit.stem == "linear":
+        return rows * cols * vit.channels * vit.patch**2 * vit.encoder.width
+    macs, scale = 0, vit.patch
+    for part in stem_convolutions(vit.channels, vit.encoder.width, vit.patch):
+        scale //= part.stride  # what is still to be divided: the map is that much larger than the grid
+        macs += rows * cols * scale**2 * part.channels * part.out * part.kernel**2
+    return macs
+
+
+def _mlp_hidden(encoder: EncoderConfig) -> int:
+    """What the first layer of an MLP puts out: a gated one needs its gate as well."""
+    return encoder.mlp_width * (2 if encoder.mlp == "swiglu" else 1)
+
+
+def _block_parameters(encoder: EncoderConfig) -> int:
+    width, hidden = encoder.width, _mlp_hidden(encoder)
+    scales = 0 if encoder.layer_scale is None else 2 * width
+    attention = 4 * width**2 + 4 * width
+    mlp = width * hidden + hidden + encoder.mlp_width * width + width
+    return 2 * 2 * width + attention + mlp + scales
+
+
+def _backbone_parameters(vit: ViTConfig) -> int:
+    width = vit.encoder.width
+    rows, cols = vit.grid
+    table = (vit.placed + rows * cols) * width if vit.positions == "learned" else 0
+    blocks = vit.depth * _block_parameters(vit.encoder)
+    if vit.attention == "relative":
+        offsets = (2 * rows - 1) * (2 * cols - 1) + 3 * (vit.prefix > 0)
+        blocks += vit.depth * offsets * vit.heads
+    return _stem_parameters(vit) + vit.prefix * width + table + blocks + 2 * width * vit.final_norm
+
+
+def _token_macs(encoder: EncoderConfig) -> int:
+    """4 D^2 for the projections of attention and 2 D M for the MLP (3 D M gated), in one block."""
+    width = encoder.width
+    return 4 * width**2 + width * (_mlp_hidden(encoder) + encoder.mlp_width)
+
+
+def _forward_floats(vit: ViTConfig, tokens: int) -> int:
+    """Inside an MLP: what the encoder and the block were given, the stream after attention, its
+    normalised tokens, and the hidden layer before and after its activation. Attention holds less: the
+    first three, queries, keys, values, and its output twice."""
+    width = vit.encoder.width
+    hidden = 2 * _mlp_hidden(vit.encoder)
+    return tokens * max(4 * width + hidden, 8 * width)
+
+
+def _training_floats(vit: ViTConfig, tokens: int) -> int:
+    """Each block keeps: two inputs of norms, two normalised, queries, keys, values, the attention's
+    output (8 N D in all) and its log-sum-exp, two numbers a norm and token, and the hidden layer twice."""
+    width, hidden = vit.encoder.width, _mlp_hidden(vit.encoder)
+    scaled = 0 if vit.encoder.layer_scale is None else 2 * width
+    block = tokens * (8 * width + scaled + 2 * hidden + vit.heads + 4)
+    return vit.depth * block + tokens * width * 2
+
+
+def _stem_floats(vit: ViTConfig, patches: int) -> int:
+    """The picture, padded to whole patches, and each small convolution's output before and after its
+    norm and non-linearity."""
+    floats = patches * vit.patch**2 * vit.channels
+    if vit.stem == "linear":
+        return floats
+    scale = vit.patch
+    for part in stem_convolutions(vit.channels, vit.encoder.width, vit.patch)[:-1]:
+        scale //= part.stride
+        floats += 2 * patches * scale**2 * part.out
+    return floats

@@ -1,0 +1,60 @@
+"""What people ask of a model, as plain values, from wherever in its configuration it stands. No torch."""
+
+from typing import Any
+
+from vitreous.backbones.config import SwinConfig, ViTConfig
+from vitreous.models.config import ClassifierConfig, ConvNetConfig, MAEConfig, ModelConfig
+
+
+def describe(config: ModelConfig) -> dict[str, Any]:
+    """Sizes, positions, epsilon, activation, pooling: the keys that the kind of model has.
+
+    ``width``, ``mlp_width`` and ``heads`` are lists, one value a stage, where they differ by stage.
+    """
+    values: dict[str, Any] = {"image_size": list(config.image_size), "channels": config.channels}
+    if isinstance(config, ConvNetConfig):
+        return values | {"architecture": config.architecture}
+    backbone = config.backbone
+    values |= _swin(backbone) if isinstance(backbone, SwinConfig) else _vit(backbone)
+    if isinstance(config, ClassifierConfig):
+        values |= {"pool": config.pool, "head": config.head}
+    if isinstance(config, MAEConfig):
+        names = ("decoder_width", "decoder_depth", "decoder_heads", "mask_ratio")
+        values |= {name: getattr(config, name) for name in names}
+    return values
+
+
+def _vit(vit: ViTConfig) -> dict[str, Any]:
+    encoder = vit.encoder
+    positions: list[str] = [] if vit.positions == "none" else [vit.positions]
+    positions += [] if vit.attention == "plain" else [vit.attention]
+    return {
+        "patch": vit.patch,
+        "grid": list(vit.grid),
+        "layers": vit.depth,
+        "width": encoder.width,
+        "mlp_width": encoder.mlp_width,
+        "heads": vit.heads,
+        "registers": vit.registers,
+        "positions": " and ".join(positions) or "none",
+        "position_resize": vit.position_resize,
+        "norm_eps": encoder.norm_eps,
+        "activation": encoder.activation if encoder.mlp == "plain" else encoder.mlp,
+        "layer_scale": encoder.layer_scale is not None,
+    }
+
+
+def _swin(swin: SwinConfig) -> dict[str, Any]:
+    return {
+        "patch": swin.patch,
+        "grid": list(swin.grid),
+        "layers": swin.depth,
+        "depths": list(swin.depths),
+        "width": list(swin.widths),
+        "mlp_width": [int(width * swin.mlp_ratio) for width in swin.widths],
+        "heads": list(swin.heads),
+        "window": swin.window,
+        "positions": "relative",
+        "norm_eps": swin.norm_eps,
+        "activation": swin.activation,
+    }
