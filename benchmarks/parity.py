@@ -1,109 +1,205 @@
-"""Parity with the four reference libraries, measured: python benchmarks/parity.py
+"""The parity ledger: every family that is read and written, beside the library that it comes from.
 
-Tiny random twins with a random value in every tensor are saved as each library saves, read by
-vitreous, and compared at the native picture size and two others, in float32 and float64; then written
-back by vitreous and loaded by the library. Printed is the largest difference of two logits, and its
-share of the largest logit. Ends with exit code 1 where a bound is missed.
+    python -m benchmarks.parity [--family vit] [--write]
+
+Tiny random twins with a random value in every tensor are saved as each library saves, read by vitreous, and
+compared at the native picture size and at least two others, in float32 and float64; then written back by
+vitreous and loaded by the library's own loader. Photographs of odd sizes go through each library's own
+preprocessing and through ours. The exit code is 1 where a bound is missed. --write puts the tables into
+docs/parity.md.
 """
 
+import argparse
 import sys
 import tempfile
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Sequence
+from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from torch import nn
+from tests.parity.case import Case, compare
+from tests.parity.cases import CASES
+from tests.parity.preprocess_case import LEVELS, PreprocessCase, measure
+from tests.parity.preprocess_cases import PREPROCESS
+from tests.parity.twins import BOUND, Difference, Forward
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+from vitreous.checkpoints.destination import write_any
+from vitreous.checkpoints.peer import quiet
+from vitreous.checkpoints.source import read_any
 
-from tests.parity.test_write_back import load_elsewhere  # noqa: E402
-from tests.parity.twins import (  # noqa: E402
-    BOUND,
-    Difference,
-    Forward,
-    difference,
-    google_arrays,
-    google_twin,
-    pictures,
-    timm_twin,
-    torchvision_twin,
-    transformers_twin,
-)
-
-from vitreous.checkpoints.destination import write_any  # noqa: E402
-from vitreous.checkpoints.source import read_any  # noqa: E402
-
-SIZES = {
-    "timm": [(32, 32), (48, 48), (24, 56)],
-    "transformers": [(32, 32), (48, 48), (24, 56)],
-    "torchvision": [(32, 32), (48, 48), (64, 64)],  # it takes square pictures only
-    "google .npz": [(32, 32), (48, 48), (24, 56)],
-}
-TWINS = {
-    "timm": timm_twin,
-    "transformers": transformers_twin,
-    "torchvision": torchvision_twin,
-    "google .npz": lambda path: google_twin(path.with_suffix(".npz"), google_arrays()),
-}
+PAGE = Path(__file__).parent.parent / "docs" / "parity.md"
+START, END = "<!-- measured -->", "<!-- end of what was measured -->"
+LIBRARIES = ("timm", "transformers", "torchvision", "torch", "pillow")
 
 
 class Row(NamedTuple):
-    """One line of the table."""
+    """One line: a reference, which way, in which type, and what was found at each picture size; where the
+    comparison could not be made, why."""
 
     reference: str
     way: str
-    size: tuple[int, int]
     dtype: torch.dtype
-    found: Difference
+    found: Sequence[tuple[tuple[int, int], Difference]]
+    failure: str = ""
 
     @property
-    def holds(self) -> bool:
-        """Whether the difference is within its bound."""
-        return self.found.relative < BOUND[self.dtype]
+    def kept(self) -> bool:
+        """Whether every difference is within its bound."""
+        return not self.failure and all(apart.relative < BOUND[self.dtype] for _, apart in self.found)
 
 
-def compare(reference: str, way: str, ours: nn.Module, theirs: nn.Module, forward: Forward) -> Iterator[Row]:
-    """Every picture size and type of one pair of models."""
-    for dtype in BOUND:
-        ours.to(dtype)
-        theirs.to(dtype)
-        for size in SIZES[reference]:
-            found = difference(ours, forward, pictures(size).to(dtype))
-            yield Row(reference, way, size, dtype, found)
+class Pixels(NamedTuple):
+    """One line: whose preprocessing, by which of its ways, and how far apart the pixels are."""
 
-
-def rows(folder: Path) -> Iterator[Row]:
-    """The whole table."""
-    for reference, build in TWINS.items():
-        path = folder / reference.split()[0]
-        twin = build(path)
-        checkpoint = read_any(twin.path)
-        if reference in ("timm", "transformers", "torchvision"):
-            # Before the comparison turns the weights into float64.
-            write_any(folder / f"{reference}-back", checkpoint, reference)
-        yield from compare(reference, "read", checkpoint.model, twin.model, twin.forward)
-        if reference in ("timm", "transformers", "torchvision"):
-            model, forward = load_elsewhere(reference, folder / f"{reference}-back")
-            yield from compare(reference, "written back", checkpoint.model, model, forward)
+    library: str
+    title: str
+    way: str
+    most: str
+    mean: str
+    bound: str
+    kept: bool
 
 
 def main() -> int:
-    """Print the table; 1 where a bound is missed."""
-    missed = 0
-    print(f"{'reference':<14}{'way':<14}{'picture':<10}{'type':<10}{'absolute':>10}{'relative':>10}  bound")
-    with tempfile.TemporaryDirectory() as folder:
-        for row in rows(Path(folder)):
-            missed += not row.holds
-            kind = str(row.dtype).removeprefix("torch.")
-            size = f"{row.size[0]}x{row.size[1]}"
-            print(
-                f"{row.reference:<14}{row.way:<14}{size:<10}{kind:<10}{row.found.absolute:>10.1e}"
-                f"{row.found.relative:>10.1e}  {'< ' if row.holds else 'MISSED '}{BOUND[row.dtype]:.0e}"
-            )
+    """Print the tables; 1 where a bound is missed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--family", help="only this family, for example vit")
+    parser.add_argument("--write", action="store_true", help="put the tables into docs/parity.md")
+    arguments = parser.parse_args()
+    if arguments.write and arguments.family:
+        parser.error("--write takes all families")
+    torch.manual_seed(0)
+    for library in LIBRARIES[:3]:
+        import_module(library)  # so that they can be told to be quiet
+    lines, missed = [_versions(), ""], 0
+    print(lines[0], end="\n\n", flush=True)
+    for family in dict.fromkeys(map(_group, (*CASES, *PREPROCESS))):
+        if arguments.family not in (None, family):
+            continue
+        text, failed = _family(family)
+        print("\n".join(text), end="\n\n", flush=True)
+        lines += [*text, ""]
+        missed += failed
+    verdict = f"{missed} rows missed their bound." if missed else "Every bound is kept."
+    print(verdict)
+    if arguments.write:
+        _write([*lines, verdict])
     return int(missed > 0)
 
 
+def _family(family: str) -> tuple[list[str], int]:
+    """The tables of one family, and how many of their rows missed a bound."""
+    rows = [row for case in CASES if _group(case) == family for row in _rows(case)]
+    most = max((len(row.found) for row in rows), default=0)
+    titles = ["reference", "way", "type", "native size", *["another size"] * (most - 1), "bound", ""]
+    text = [f"### {family}", ""]
+    if rows:
+        text += _table(titles, [_cells(row, most) for row in rows])
+    pixels = [line for case in PREPROCESS if _group(case) == family for line in _pixels(case)]
+    if pixels:
+        titles = ["preprocessing of", "values", "way", "most", "mean", "bound", ""]
+        text += [""] * bool(rows) + _table(titles, [_pixel_cells(line) for line in pixels])
+    return text, sum(not row.kept for row in rows) + sum(not line.kept for line in pixels)
+
+
+def _rows(case: Case) -> Iterator[Row]:
+    """What is read beside its reference, then what is written beside what its own loader makes of it."""
+    reference = f"{case.library} {case.family.removeprefix(_group(case)).strip()}".strip()
+    way = "read"
+    try:
+        with tempfile.TemporaryDirectory() as folder, quiet():
+            twin = case.build(Path(folder) / "theirs")
+            checkpoint = read_any(twin.path)
+            if case.back is not None:
+                # Before the comparison turns the weights into float64.
+                write_any(Path(folder) / "back", checkpoint, case.layout or case.library)
+            yield from _compared(case, reference, way, checkpoint.model, twin.model, twin.forward)
+            if case.back is not None:
+                way = "written"
+                model, forward = case.back(Path(folder) / "back")
+                yield from _compared(case, reference, way, checkpoint.model, model, forward)
+    except Exception as error:  # one row that cannot be measured must not hide the others
+        yield Row(reference, way, torch.float32, (), f"{type(error).__name__}: {error}".splitlines()[0])
+
+
+def _compared(
+    case: Case,
+    reference: str,
+    way: str,
+    ours: torch.nn.Module,
+    theirs: torch.nn.Module,
+    forward: Forward,
+) -> Iterator[Row]:
+    for dtype in BOUND:
+        ours.to(dtype)
+        theirs.to(dtype)
+        found = [(size, compare(case, ours, forward, size)) for size in case.sizes]
+        yield Row(reference, way, dtype, found)
+
+
+def _pixels(case: PreprocessCase) -> Iterator[Pixels]:
+    """A library's pixels beside ours."""
+    try:
+        with tempfile.TemporaryDirectory() as folder, quiet():
+            for apart in measure(case, Path(folder) / "theirs"):
+                kept = not apart.exact or apart.most < LEVELS
+                bound = f"< {LEVELS:g}" if apart.exact else "none"
+                most, mean = f"{apart.most:.1e}", f"{apart.mean:.1e}"
+                yield Pixels(case.library, case.title, apart.way, most, mean, bound, kept)
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        yield Pixels(case.library, case.title, reason, "", "", "", False)
+
+
+def _cells(row: Row, most: int) -> list[str]:
+    """A row's cells: at each picture size the largest difference, and its share of the largest answer."""
+    found = [
+        f"{height}x{width}: {apart.absolute:.1e} ({apart.relative:.1e})"
+        for (height, width), apart in row.found
+    ]
+    found += [row.failure] * bool(row.failure)
+    found += [""] * (most - len(found))
+    kind = str(row.dtype).removeprefix("torch.")
+    verdict = "kept" if row.kept else "MISSED"
+    return [row.reference, row.way, kind, *found, f"< {BOUND[row.dtype]:.0e}", verdict]
+
+
+def _pixel_cells(line: Pixels) -> list[str]:
+    verdict = ("kept" if line.bound != "none" else "told") if line.kept else "MISSED"
+    return [line.library, line.title, line.way, line.most, line.mean, line.bound, verdict]
+
+
+def _group(case: Case | PreprocessCase) -> str:
+    """The family that a case stands under: the first word of what it calls itself."""
+    return case.family.split()[0]
+
+
+def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """A table in Markdown, its columns as wide as their widest cell."""
+    widths = [max(map(len, column)) for column in zip(titles, *rows, strict=True)]
+
+    def line(cells: Sequence[str]) -> str:
+        return "| " + " | ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)) + " |"
+
+    return [line(titles), "|" + "|".join("-" * (width + 2) for width in widths) + "|", *map(line, rows)]
+
+
+def _versions() -> str:
+    """With what this was measured."""
+    libraries = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
+    return f"Measured with {libraries}, Python {sys.version.split()[0]}, on the CPU."
+
+
+def _write(lines: Sequence[str]) -> None:
+    page = PAGE.read_text()
+    before, _, rest = page.partition(START)
+    _, _, after = rest.partition(END)
+    PAGE.write_text(f"{before}{START}\n\n" + "\n".join(lines) + f"\n\n{END}{after}")
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    warnings.simplefilter("ignore")
+    raise SystemExit(main())

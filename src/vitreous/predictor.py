@@ -22,6 +22,7 @@ from vitreous.data.collection import Sample
 from vitreous.data.images import as_rgb, open_picture
 from vitreous.data.preprocess import Preprocess, View
 from vitreous.errors import CheckpointError, ConfigError, InputError, PictureError
+from vitreous.models.config import is_classifier
 from vitreous.models.model import Model
 
 SavedLayout = Literal["vitreous", "transformers", "timm", "torchvision"]
@@ -148,10 +149,11 @@ class Predictor:
 
     def _logits(self, images: Tensor) -> Scores:
         """(B, C, h, w) -> (B, K) float32."""
-        if not self.classes:
+        config = getattr(self.model, "config", None)
+        if not self.classes or (config is not None and not is_classifier(config)):
             raise CheckpointError(
-                f"a {type(self.model).__name__} without class names answers nothing; wanted a classifier:"
-                " tune one from these weights with vitreous train --from"
+                f"a {type(self.model).__name__} does not say which class a whole picture shows; wanted a"
+                " classifier: tune one from these weights with vitreous train --from"
             )
         with torch.inference_mode():
             logits: Tensor = self.model(images.to(self.device)).logits  # (B, K)

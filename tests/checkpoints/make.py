@@ -13,7 +13,7 @@ from vitreous.data.preprocess import Preprocess
 from vitreous.models.catalog import build
 from vitreous.models.config import ClassifierConfig
 
-ENCODER = ("width", "mlp_width", "norm_eps", "activation", "layer_scale", "drop_path")
+ENCODER = ("width", "mlp_width", "norm_eps", "mlp", "activation", "layer_scale", "drop_path")
 HEAD = ("classes", "pool", "pool_norm", "head")
 WORDS = ("ant", "bee", "cat", "dog", "eel")
 

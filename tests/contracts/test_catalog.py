@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.testing import assert_close
 
+from tests.checkpoints.make import same
 from vitreous.backbones.config import SwinConfig
 from vitreous.checkpoints.file import Checkpoint, read, save
 from vitreous.config import from_plain, to_plain
@@ -17,11 +18,24 @@ from vitreous.data.preprocess import Preprocess
 from vitreous.layers.attention import ScaledDotProduct
 from vitreous.models import catalog
 from vitreous.models.accounting import account
-from vitreous.models.config import ConvNetConfig, MAEConfig, ModelConfig, family_of
+from vitreous.models.config import (
+    ConvNetConfig,
+    MAEConfig,
+    ModelConfig,
+    UPerNetConfig,
+    family_of,
+)
 from vitreous.models.mae import MaskedAutoencoder
 from vitreous.models.model import Model
 
-NAMES = catalog.names()
+# Of convolutional networks, which torchvision builds at their full width, one of each kind; ``test_convnet``
+# counts the others.
+SMALLEST = ("resnet_18", "efficientnet_b0", "regnet_y_400mf")
+NAMES = tuple(
+    name
+    for name in catalog.names()
+    if name in SMALLEST or not isinstance(catalog.CATALOG[name], ConvNetConfig)
+)
 
 
 def small(name: str) -> ModelConfig:
@@ -37,7 +51,10 @@ def small(name: str) -> ModelConfig:
     width = 8 * backbone.heads
     size = (3 * backbone.patch, 2 * backbone.patch)
     encoder = replace(backbone.encoder, width=width, mlp_width=4 * width)
-    config = replace(config, backbone=replace(backbone, encoder=encoder, depth=3, image_size=size))
+    backbone = replace(backbone, encoder=encoder, depth=3, image_size=size)
+    if isinstance(config, UPerNetConfig):
+        return replace(config, backbone=backbone, taps=(1, 2, 2, 3), auxiliary_width=8)
+    config = replace(config, backbone=backbone)
     if isinstance(config, MAEConfig):
         config = replace(config, decoder_width=64, decoder_depth=2, decoder_mlp_width=128, mask_ratio=0.5)
     return config
@@ -69,7 +86,7 @@ def test_answers_at_the_native_size_and_off_it(model: Model) -> None:
     images = pictures(model)
     answer = run(model, images)
     if config.classes:
-        assert answer.shape == (2, 5)
+        assert answer.shape[:2] == (2, 5)
     assert answer.isfinite().all()
     other = run(model, torch.randn(1, 3, height + 1, 2 * width))
     assert other.shape[0] == 1 and other.isfinite().all()
@@ -95,7 +112,9 @@ def test_a_picture_is_answered_alike_alone_and_in_a_batch(model: Model) -> None:
 def test_every_parameter_gets_a_gradient(model: Model) -> None:
     if not isinstance(model.config, ConvNetConfig):  # whose batch statistics want more than two pictures
         model.train()
-    if model.config.classes or isinstance(model, MaskedAutoencoder):
+    if isinstance(model.config, UPerNetConfig):
+        answer = torch.cat([part.flatten() for part in model(pictures(model))])
+    elif model.config.classes or isinstance(model, MaskedAutoencoder):
         answer = run(model, pictures(model))
     else:
         grid = model.config.backbone.grid
@@ -144,8 +163,9 @@ def test_weights_survive_a_save(model: Model, tmp_path: Path) -> None:
     again = read(tmp_path / "model")
     assert again.classes == names
     assert family_of(again.model.config) == family_of(model.config)
+    assert same(again.model, model)
     images = pictures(model)
-    assert torch.equal(run(again.model, images), run(model, images))
+    assert_close(run(again.model, images), run(model, images), atol=1e-6, rtol=1e-5)
 
 
 def test_torch_export_gives_the_same_answer(model: Model) -> None:
@@ -164,4 +184,4 @@ def test_full_size_runs(name: str) -> None:
         answer = run(model, pictures(model, 1))
     assert answer.isfinite().all()
     if model.config.classes:
-        assert answer.shape == (1, 1000)
+        assert answer.shape[:2] == (1, 1000)

@@ -18,6 +18,9 @@ CASES = [
     ("vit_tiny", {"patch": 14, "stem": "conv", "pool": "mean", "class_token": False}, (56, 28)),
     ("vit_tiny", {"pool": "mean", "pool_norm": True, "final_norm": False, "positions": "sincos2d"}, (40, 40)),
     ("vit_ti_16", {"class_position": False}, (224, 224)),
+    ("mae_tiny", {}, (32, 32)),
+    ("mae_tiny", {"positions": "learned", "decoder_positions": "learned", "registers": 2}, (64, 48)),
+    ("mae_tiny", {"mask_ratio": 0.5, "decoder_depth": 3, "layer_scale": 0.1}, (33, 50)),
 ]
 
 
@@ -55,7 +58,9 @@ def test_training_memory_is_what_autograd_keeps(
     assert account(config, size).training_bytes == pytest.approx(measured, rel=0.06)
 
 
-@pytest.mark.parametrize(("name", "size"), [("vit_tiny", (64, 64)), ("vit_ti_16", (224, 224))])
+@pytest.mark.parametrize(
+    ("name", "size"), [("vit_tiny", (64, 64)), ("vit_ti_16", (224, 224)), ("mae_tiny", (32, 32))]
+)
 def test_memory_without_gradients_is_what_the_allocator_hands_out(name: str, size: tuple[int, int]) -> None:
     config = catalog.configure(name)
     model, images = catalog.build(config).eval(), torch.randn(1, 3, *size)

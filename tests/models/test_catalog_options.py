@@ -31,7 +31,9 @@ def test_a_new_width_keeps_the_ratio_of_the_mlp() -> None:
     ("name", "options", "words"),
     [
         ("vit_b16", {}, "vit_b_16"),
-        ("resnet", {}, "vitreous models"),
+        ("yolo", {}, "vitreous models"),
+        ("resnet50", {}, "resnet_50"),
+        ("resnet_50", {"patch": 16}, "no option 'patch'"),
         ("vit_b_16", {"regsters": 4}, "registers"),
         ("vit_b_16", {"pool": "class", "class_token": False}, "pool=mean"),
         ("vit_b_16", {"positions": "sincos"}, "sincos2d"),

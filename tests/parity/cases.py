@@ -1,6 +1,22 @@
 """Every row of the ledger, family by family."""
 
-from tests.parity import cases_vit
+from tests.parity import (
+    cases_beit,
+    cases_convnet,
+    cases_deit,
+    cases_dinov2,
+    cases_dinov3,
+    cases_mae,
+    cases_vit,
+)
 from tests.parity.case import Case
 
-CASES: tuple[Case, ...] = (*cases_vit.CASES,)
+CASES: tuple[Case, ...] = (
+    *cases_vit.CASES,
+    *cases_dinov2.CASES,
+    *cases_dinov3.CASES,
+    *cases_mae.CASES,
+    *cases_deit.CASES,
+    *cases_beit.CASES,
+    *cases_convnet.CASES,
+)

@@ -168,7 +168,7 @@ def test_architecture_names_stand_for_what_timm_makes_of_them() -> None:
 
     from vitreous.checkpoints.foreign.plan import HEADS
 
-    acts = {"GELU": "gelu", "GELUTanh": "gelu_tanh", "QuickGELU": "quick_gelu"}
+    acts = {"GELU": "gelu", "GELUTanh": "gelu_tanh", "QuickGELU": "quick_gelu", "SiLU": "gate"}
     seen = 0
     for name in timm.list_models(module="vision_transformer") + timm.list_models(module="deit"):
         known = architecture(name)
@@ -182,7 +182,9 @@ def test_architecture_names_stand_for_what_timm_makes_of_them() -> None:
             continue
         heads = known.heads or HEADS[model.embed_dim]
         found = (acts[type(block.mlp.act).__name__], model.global_pool, block.attn.num_heads)
-        assert found == (known.activation, {"class": "token", "mean": "avg"}[known.pool], heads), name
+        act = "gate" if known.gated else known.activation
+        assert known.gated == (type(block.mlp).__name__ == "GluMlp"), name
+        assert found == (act, {"class": "token", "mean": "avg"}[known.pool], heads), name
         assert block.norm1.eps == 1e-6 and type(model.norm_pre).__name__ == "Identity", name
         seen += 1
     assert seen > 60

@@ -111,7 +111,7 @@ def test_pickled_weights(tmp_path: Path) -> None:
         ("preprocessor_config.json", {"do_resize": False}, "do_resize is false"),
         ("preprocessor_config.json", {"rescale_factor": 0.1}, "rescale_factor"),
         ("preprocessor_config.json", {"resample": 5}, "resample 5"),
-        ("preprocessor_config.json", {"image_processor_type": "BeitImageProcessor"}, "Beit"),
+        ("preprocessor_config.json", {"image_processor_type": "FlavaImageProcessor"}, "Flava"),
         ("preprocessor_config.json", {"image_mean": ["0.5"] * 3}, "image_mean: wanted a number"),
         ("preprocessor_config.json", {"size": {"longest_edge": 3}}, "size"),
     ],

@@ -10,11 +10,13 @@ from vitreous.layers.geometry import grid_of
 
 Activation = Literal["gelu", "gelu_tanh", "quick_gelu"]
 PositionKind = Literal["learned", "sincos1d", "sincos2d", "none"]
-PositionResize = Literal["antialias", "plain", "corners", "offset"]
+PositionResize = Literal["antialias", "plain", "float32", "corners", "offset", "sequence"]
 Stem = Literal["linear", "conv"]
 MlpKind = Literal["plain", "swiglu"]
 AttentionKind = Literal["plain", "relative", "rotary"]
-BiasResize = Literal["bilinear", "bicubic"]
+ShiftRule = Literal["each_axis", "shorter_axis"]
+RotaryStep = Literal["period", "rate"]
+BiasResize = Literal["bilinear", "bilinear_swapped", "bicubic", "geometric"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +61,9 @@ class ViTConfig:
     attention: AttentionKind = "plain"
     bias_resize: BiasResize = "bilinear"  # of the tables of relative attention
     rotary_base: float = 100.0  # how many times slower the slowest pair of rotary attention turns
+    rotary_step: RotaryStep = "period"  # its angles are divided by periods, or multiplied by rates
     final_norm: bool = True
+    cut_edges: bool = False  # a part of a patch at the edge is left out, not padded to a whole one
 
     def __post_init__(self) -> None:
         width, heads = self.encoder.width, self.heads
@@ -87,11 +91,19 @@ class ViTConfig:
                 f"patch {self.patch} is larger than the picture of {height}x{across} pixels;"
                 " wanted a smaller patch or a larger picture"
             )
+        if self.cut_edges and self.stem != "linear":
+            raise ConfigError("a convolutional stem pads edges; wanted cut_edges=false or stem=linear")
 
     @property
     def grid(self) -> tuple[int, int]:
-        """(rows, cols) of the native picture size; a part of a patch counts as a whole one."""
-        return grid_of(*self.image_size, self.patch)
+        """(rows, cols) of the native picture size."""
+        return self.grid_at(self.image_size)
+
+    def grid_at(self, image_size: tuple[int, int]) -> tuple[int, int]:
+        """(rows, cols) of any picture size; ``cut_edges`` says what becomes of a part of a patch."""
+        if self.cut_edges:
+            return image_size[0] // self.patch, image_size[1] // self.patch
+        return grid_of(*image_size, self.patch)
 
     @property
     def prefix(self) -> int:
@@ -112,36 +124,57 @@ class ViTConfig:
 @dataclass(frozen=True, kw_only=True)
 class SwinConfig:
     """Stages of shifted windows. ``depths`` and ``heads`` have a value for each stage; the width doubles
-    and the grid halves from one to the next. Sizes are (height, width) in pixels."""
+    and the grid halves from one to the next. Sizes of pictures are (height, width) in pixels, those of
+    windows in patches.
+
+    Every second block shifts its windows by half of one. ``shift`` "each_axis" leaves out an axis along
+    which one window covers the grid, "shorter_axis" both where one covers the shorter axis; (rows, cols)
+    for each stage shift any grid by so much. Libraries differ in this, and in ``shift_first`` and
+    ``cut_edges``, so they travel with the weights.
+    """
 
     width: int  # of the first stage
     depths: tuple[int, ...]
     heads: tuple[int, ...]
-    window: int  # side, in patches
+    window: int | tuple[tuple[int, int], ...]  # side, or (rows, cols) for each stage
+    shift: ShiftRule | tuple[tuple[int, int], ...] = "each_axis"
+    shift_first: bool = False  # a grid is shifted before it is padded to whole windows, not after
     patch: int = 4
+    patch_norm: bool = True
+    positions: Literal["learned", "none"] = "none"  # beside the offsets inside windows
     mlp_ratio: float = 4.0
     norm_eps: float = 1e-5
+    merge_eps: float = 1e-5  # of the norms of patches and of merged patches
     activation: Activation = "gelu"
     drop_path: float = 0.0  # of the last block; it rises linearly from 0 at the first
     image_size: tuple[int, int] = (224, 224)
     channels: int = 3
+    cut_edges: bool = False  # a part of a patch at the edge is left out, not padded to a whole one
 
     def __post_init__(self) -> None:
-        sizes = {"width": self.width, "window": self.window, "patch": self.patch, "channels": self.channels}
-        for name, size in sizes.items():
-            if size < 1:
-                raise ConfigError(f"{name} must be 1 or more, got {size}")
         if not self.depths or len(self.depths) != len(self.heads):
             raise ConfigError(f"{len(self.depths)} depths and {len(self.heads)} heads; wanted one per stage")
-        for name, values in (("depths", self.depths), ("heads", self.heads)):
-            if min(values) < 1:
-                raise ConfigError(f"{name} must be 1 or more, got {', '.join(map(str, values))}")
+        for name, sides in (("window", self.window), ("shift", self.shift)):
+            if isinstance(sides, tuple) and len(sides) != len(self.depths):
+                raise ConfigError(f"{len(sides)} values of {name} for {len(self.depths)} stages")
+        sizes = {"width": self.width, "patch": self.patch, "channels": self.channels}
+        sizes |= {"depths": min(self.depths), "heads": min(self.heads)}
+        sizes |= {"window": min(map(min, self.windows)), "shift": 1 + min(map(min, self.shifts))}
+        for name, size in sizes.items():
+            if size < 1:
+                least, got = (0, size - 1) if name == "shift" else (1, size)
+                raise ConfigError(f"{name} must be {least} or more, got {got}")
+        for window, shift in zip(self.windows, self.shifts, strict=True):
+            if shift[0] >= window[0] or shift[1] >= window[1]:
+                text = f"{shift[0]}x{shift[1]} of windows of {window[0]}x{window[1]}"
+                raise ConfigError(f"a shift must be smaller than its window, got {text}")
         for width, heads in zip(self.widths, self.heads, strict=True):
             if width % heads:
                 raise ConfigError(f"width {width} cannot be shared by {heads} heads")
-        if not 0 < self.norm_eps < 1:
-            raise ConfigError(f"norm_eps must be above 0 and small, got {self.norm_eps}")
-        if not 0 < self.mlp_ratio < inf:
+        for name, eps in (("norm_eps", self.norm_eps), ("merge_eps", self.merge_eps)):
+            if not 0 < eps < 1:
+                raise ConfigError(f"{name} must be above 0 and small, got {eps}")
+        if not 0 < self.mlp_ratio < inf or min(self.mlp_widths) < 1:
             raise ConfigError(f"mlp_ratio must be above 0, got {self.mlp_ratio}")
         if not 0 <= self.drop_path < 1:
             raise ConfigError(f"drop_path is a probability from 0 to below 1, got {self.drop_path}")
@@ -155,14 +188,45 @@ class SwinConfig:
         return tuple(self.width * 2**stage for stage in range(len(self.depths)))
 
     @property
+    def mlp_widths(self) -> tuple[int, ...]:
+        """The width of each stage's hidden layers."""
+        return tuple(int(width * self.mlp_ratio) for width in self.widths)
+
+    @property
+    def windows(self) -> tuple[tuple[int, int], ...]:
+        """(rows, cols) of each stage's windows."""
+        if isinstance(self.window, tuple):
+            return self.window
+        return ((self.window, self.window),) * len(self.depths)
+
+    @property
+    def shifts(self) -> tuple[tuple[int, int], ...]:
+        """(rows, cols) by which each stage's windows are shifted, where they are."""
+        if isinstance(self.shift, tuple):
+            return self.shift
+        return tuple((rows // 2, cols // 2) for rows, cols in self.windows)
+
+    @property
     def depth(self) -> int:
         """All blocks of all stages."""
         return sum(self.depths)
 
     @property
     def grid(self) -> tuple[int, int]:
-        """(rows, cols) of patches of the native picture size; a part of a patch counts as a whole one."""
-        return grid_of(*self.image_size, self.patch)
+        """(rows, cols) of patches of the native picture size."""
+        return self.grid_at(self.image_size)
+
+    def grid_at(self, image_size: tuple[int, int]) -> tuple[int, int]:
+        """(rows, cols) of any picture size; ``cut_edges`` says what becomes of a part of a patch."""
+        height, width = image_size
+        if self.cut_edges:
+            return height // self.patch, width // self.patch
+        return grid_of(height, width, self.patch)
+
+    def grids_at(self, image_size: tuple[int, int]) -> tuple[tuple[int, int], ...]:
+        """(rows, cols) of each stage for a picture size: half of those before, rounded up."""
+        rows, cols = self.grid_at(image_size)
+        return tuple(grid_of(rows, cols, 2**stage) for stage in range(len(self.depths)))
 
     @property
     def out_channels(self) -> int:

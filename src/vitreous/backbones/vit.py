@@ -6,6 +6,8 @@ Shapes: B pictures of C channels and H x W pixels; T prefix tokens ([CLS], the d
 DeiT, registers), P = rows * cols patches; D width.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -14,7 +16,6 @@ from vitreous.backbones.encoder import Encoder
 from vitreous.backbones.interface import Features, Layout
 from vitreous.layers.attention import Attention
 from vitreous.layers.attention_bias import RelativeBias
-from vitreous.layers.geometry import grid_of
 from vitreous.layers.patches import ConvStem, PatchTokens
 from vitreous.layers.positions import LearnedPositions, build_positions
 from vitreous.layers.rotary import GridRotary
@@ -28,8 +29,11 @@ class Embedding(nn.Module):
         super().__init__()
         width = config.encoder.width
         self.patch = config.patch
-        stem = ConvStem if config.stem == "conv" else PatchTokens
-        self.patches = stem(config.channels, width, config.patch)
+        self.grid_at = config.grid_at
+        if config.stem == "conv":
+            self.patches: nn.Module = ConvStem(config.channels, width, config.patch)
+        else:
+            self.patches = PatchTokens(config.channels, width, config.patch, cut_edges=config.cut_edges)
         self.class_token = _tokens(int(config.class_token), width)
         self.distillation_token = _tokens(int(config.distillation_token), width)
         self.registers = _tokens(config.registers, width)
@@ -39,7 +43,7 @@ class Embedding(nn.Module):
 
     def layout(self, images: Tensor) -> Layout:
         """How the tokens of these pictures (B, C, H, W) will lie."""
-        rows, cols = grid_of(images.shape[-2], images.shape[-1], self.patch)
+        rows, cols = self.grid_at((images.shape[-2], images.shape[-1]))
         return Layout(self.prefix, rows, cols)
 
     @property
@@ -86,6 +90,17 @@ class ViT(nn.Module):
         tokens = self.encode(self.embed(images, layout), layout)  # (B, T+P, D)
         prefix, grid = layout.split(tokens)  # (B, T, D), (B, D, rows, cols)
         return Features(prefix=prefix, maps=(grid,))
+
+    def maps_after(self, images: Tensor, blocks: Sequence[int]) -> tuple[Tensor, ...]:
+        """(B, C, H, W) -> the map (B, D, rows, cols) after each of these blocks, counted from 1, before the
+        final norm. Blocks beyond the last of them are not run."""
+        layout = self.embed.layout(images)
+        tokens = self.embed(images, layout)
+        found = {}
+        for number, block in enumerate(self.encoder.blocks[: max(blocks)], start=1):
+            tokens = block(tokens, layout)
+            found[number] = layout.split(tokens)[1]  # (B, D, rows, cols)
+        return tuple(found[number] for number in blocks)
 
     def encode(self, tokens: Tensor, layout: Layout) -> Tensor:
         """Embedded tokens (B, T+P, D) -> encoded and normalised ones, the same shape; eq. 2 to 4."""
@@ -134,7 +149,8 @@ def _attention(config: ViTConfig) -> Attention:
         native = Layout(config.prefix, *config.grid)
         return Attention(width, heads, bias=RelativeBias(heads, native, config.bias_resize))
     if config.attention == "rotary":
-        return Attention(width, heads, rotary=GridRotary(width // heads, config.rotary_base))
+        turn = GridRotary(width // heads, config.rotary_base, config.rotary_step)
+        return Attention(width, heads, rotary=turn)
     return Attention(width, heads)
 
 

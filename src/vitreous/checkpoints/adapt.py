@@ -1,6 +1,7 @@
 """A checkpoint made ready for other classes or another picture size. What is new is said aloud."""
 
 from dataclasses import replace
+from typing import Any
 
 from torch import Tensor
 
@@ -19,6 +20,8 @@ from vitreous.models.config import (
     MAEConfig,
     MaskedTokensConfig,
     ModelConfig,
+    UPerNetConfig,
+    is_classifier,
     with_image_size,
 )
 
@@ -63,7 +66,7 @@ def _with_head(
     config: ModelConfig, state: dict[str, Tensor], classes: int
 ) -> tuple[ModelConfig, dict[str, Tensor]]:
     """The configuration and the tensors with new heads for so many classes."""
-    if isinstance(config, MAEConfig | MaskedTokensConfig):
+    if isinstance(config, MAEConfig | MaskedTokensConfig | UPerNetConfig):
         state = {key: value for key, value in state.items() if key.startswith("backbone.")}
         config = ClassifierConfig(backbone=config.backbone, pool="mean")
     if isinstance(config, ConvNetConfig):
@@ -92,14 +95,20 @@ def _moved(config: ModelConfig, state: dict[str, Tensor], image_size: tuple[int,
         return moved
     before = config.backbone
     rows, cols = replace(before, image_size=image_size).grid
-    for key, placed in ((POSITIONS, before.placed), (DECODER_POSITIONS, before.prefix)):
+    tables = [(POSITIONS, before.placed, before.position_resize)]
+    if isinstance(config, MAEConfig):
+        tables.append((DECODER_POSITIONS, before.prefix, config.decoder_position_resize))
+    for key, placed, method in tables:
         if key in state:
             origin, target = Layout(placed, *before.grid), Layout(placed, rows, cols)
-            state[key] = resize_positions(state[key], origin, target, before.position_resize)
+            state[key] = resize_positions(state[key], origin, target, method)
     for key in state:
         if key.endswith(BIAS):
             origin, target = Layout(before.prefix, *before.grid), Layout(before.prefix, rows, cols)
             state[key] = resize_bias(state[key], origin, target, before.bias_resize)
+    if before.bias_resize == "bilinear_swapped":  # the new tables have their sides in order
+        backbone: Any = replace(before, image_size=image_size, bias_resize="bilinear")
+        moved = replace(config, backbone=backbone)
     return moved
 
 
@@ -121,8 +130,9 @@ def _size_note(before: tuple[int, int], after: tuple[int, int]) -> str:
 
 def _head_notes(config: ModelConfig, classes: int, before: int) -> list[str]:
     notes = []
-    if isinstance(config, MAEConfig | MaskedTokensConfig):
-        part = "decoder" if isinstance(config, MAEConfig) else "mask token and visual-token head"
+    if not is_classifier(config):
+        parts = {MAEConfig: "decoder", MaskedTokensConfig: "mask token and visual-token head"}
+        part = parts.get(type(config), "head for every place")
         notes.append(
             f"the {part} of the pretraining is left out; classes are told from the mean of the patches"
         )

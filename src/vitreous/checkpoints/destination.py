@@ -3,7 +3,7 @@
 import os
 
 from vitreous.checkpoints import file
-from vitreous.checkpoints.directory import write_directory
+from vitreous.checkpoints.directory import Prove, write_directory
 from vitreous.checkpoints.file import Checkpoint
 from vitreous.checkpoints.foreign.writers import WRITERS
 from vitreous.checkpoints.foreign.writing import Writer
@@ -14,21 +14,29 @@ OURS = "vitreous"
 LAYOUTS = (OURS, *WRITERS)
 
 
-def write_any(directory: str | os.PathLike[str], checkpoint: Checkpoint, layout: str = OURS) -> None:
-    """Write a checkpoint as a directory, whole or not at all, in the place of one that we wrote.
+def write_any(
+    directory: str | os.PathLike[str],
+    checkpoint: Checkpoint,
+    layout: str = OURS,
+    *,
+    prove: Prove | None = None,
+) -> None:
+    """Write a checkpoint as a directory, whole or not at all, in the place of one that we wrote. ``prove``
+    is ``write_directory``'s.
 
     Raises:
         CheckpointError: an unknown layout, or one that has no place for a part of the model.
         StorageError: the disk is full, a permission is missing, or something else stands there.
     """
     if layout == OURS:
-        file.save(directory, checkpoint)
+        file.save(directory, checkpoint, prove=prove)
         return
     if layout not in WRITERS:
         raise CheckpointError(
             f"unknown layout {layout!r}; wanted one of {', '.join(LAYOUTS)}{nearest(layout, LAYOUTS)}"
         )
-    write_directory(directory, writer_for(checkpoint.model.config, layout).write(checkpoint))
+    files = writer_for(checkpoint.model.config, layout).write(checkpoint)
+    write_directory(directory, files, prove=prove)
 
 
 def writer_for(config: ModelConfig, layout: str) -> Writer:

@@ -19,18 +19,23 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from vitreous.errors import CheckpointError, StorageError
+from vitreous.errors import CheckpointError, InputError, StorageError
 
 MANIFEST = "manifest.json"
-JSON_LIMIT = 64 * 2**20  # bytes; the largest real ones, with 21,843 class names, are below 2 MB
+JSON_LIMIT = 8 * 2**20  # bytes; the largest real ones, with 21,843 class names, are below 2 MB
 
 FileContent = bytes | Callable[[Path], None]
+Prove = Callable[[Path], Mapping[str, bytes]]
 
 
-def write_directory(path: str | os.PathLike[str], files: Mapping[str, FileContent]) -> None:
+def write_directory(
+    path: str | os.PathLike[str], files: Mapping[str, FileContent], *, prove: Prove | None = None
+) -> None:
     """Write ``files`` and their manifest as the directory ``path``, in the place of what it held.
 
-    A file is its bytes, or a function that is given a path and writes it there.
+    A file is its bytes, or a function that is given a path and writes it there. ``prove`` is shown the
+    whole directory before it takes its place, and returns what to add to it; if it raises, nothing is
+    written.
 
     Raises:
         StorageError: the disk is full, a permission is missing, or something that vitreous has not
@@ -47,13 +52,25 @@ def write_directory(path: str | os.PathLike[str], files: Mapping[str, FileConten
         _remove_stale(target)
         temporary = target.parent / f".{target.name}.writing-{secrets.token_hex(4)}"
         try:
-            _fill(temporary, files)
+            _fill(temporary, files, prove)
             _move_into_place(temporary, target)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
     except (OSError, SafetensorError) as error:
         raise StorageError(f"{name}: {_reason(error)}; nothing was changed there") from error
+
+
+def refuse_overlap(source: str | os.PathLike[str], path: str | os.PathLike[str]) -> None:
+    """InputError where writing the directory ``path`` would touch the file or directory ``source``."""
+    start, end = Path(os.path.realpath(source)), Path(os.path.realpath(path))
+    if not (start.exists() or _previous(start).exists()):
+        return  # a Hub id
+    below = any(end.is_relative_to(place) for place in (start, _previous(start)))
+    if below or any(start.is_relative_to(place) for place in (end, _previous(end))):
+        raise InputError(
+            f"{os.fspath(path)}: overlaps {os.fspath(source)}, which would be overwritten; give another place"
+        )
 
 
 def verify_directory(path: str | os.PathLike[str], *, name: str | None = None) -> Path:
@@ -117,8 +134,19 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _fill(temporary: Path, files: Mapping[str, FileContent]) -> None:
+def _fill(temporary: Path, files: Mapping[str, FileContent], prove: Prove | None) -> None:
     temporary.mkdir()
+    entries = _write(temporary, files)
+    if prove is not None:
+        (temporary / MANIFEST).write_bytes(to_json({"files": entries}))
+        entries |= _write(temporary, prove(temporary))
+    (temporary / MANIFEST).write_bytes(to_json({"files": entries}))
+    _flush(temporary / MANIFEST)
+    _flush(temporary)
+
+
+def _write(temporary: Path, files: Mapping[str, FileContent]) -> dict[str, Any]:
+    """Files on the disk, and their entries in the manifest."""
     entries = {}
     for file, content in files.items():
         place = temporary / file
@@ -128,9 +156,7 @@ def _fill(temporary: Path, files: Mapping[str, FileContent]) -> None:
             content(place)
         _flush(place)
         entries[file] = {"size": place.stat().st_size, "sha256": sha256(place)}
-    (temporary / MANIFEST).write_bytes(to_json({"files": entries}))
-    _flush(temporary / MANIFEST)
-    _flush(temporary)
+    return entries
 
 
 def _move_into_place(temporary: Path, target: Path) -> None:

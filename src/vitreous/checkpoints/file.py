@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from vitreous.checkpoints.directory import (
+    Prove,
     locate,
     read_json,
     to_json,
@@ -54,8 +55,9 @@ class Checkpoint:
         check(self.model.config, self.preprocess, self.classes, self.temperature)
 
 
-def save(directory: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
-    """Write a checkpoint as a directory of ours, in the place of one of ours if it is there.
+def save(directory: str | os.PathLike[str], checkpoint: Checkpoint, *, prove: Prove | None = None) -> None:
+    """Write a checkpoint as a directory of ours, in the place of one of ours if it is there. ``prove`` is
+    ``write_directory``'s.
 
     Raises:
         StorageError: the disk is full, a permission is missing, or something else stands there; what
@@ -71,7 +73,7 @@ def save(directory: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
         "lineage": checkpoint.lineage,
     }
     weights = partial(write_safetensors, checkpoint.model.state_dict(), metadata={"format": "pt"})
-    write_directory(directory, {CONFIG: to_json(config), WEIGHTS: weights})
+    write_directory(directory, {CONFIG: to_json(config), WEIGHTS: weights}, prove=prove)
 
 
 def read(

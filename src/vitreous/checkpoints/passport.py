@@ -2,19 +2,26 @@
 
 import os
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from vitreous.backbones.config import SwinConfig
 from vitreous.checkpoints import file, source
-from vitreous.checkpoints.directory import read_json, sha256, verify_directory
+from vitreous.checkpoints.destination import LAYOUTS, writer_for
+from vitreous.checkpoints.directory import MANIFEST, read_json, sha256, verify_directory
+from vitreous.checkpoints.foreign.plan import Found, Plan
 from vitreous.checkpoints.stored import Stored, open_file
-from vitreous.checkpoints.weights import blueprint, listed
+from vitreous.checkpoints.strangers import looks_like
+from vitreous.checkpoints.weights import blueprint, listed, load_weights
 from vitreous.config import to_plain
 from vitreous.data.preprocess import Preprocess
-from vitreous.errors import CheckpointError
+from vitreous.errors import CheckpointError, printable
 from vitreous.models.accounting import account
 from vitreous.models.catalog import CATALOG
 from vitreous.models.config import ConvNetConfig, ModelConfig, family_of
@@ -28,10 +35,15 @@ FIRST_CLASSES = 10
 class Passport:
     """What ``inspect`` found.
 
-    ``layout`` is whose names the tensors have, "unknown" where nobody's; ``model`` the catalog's name
-    of this size, if it has one; ``config`` the whole configuration. ``missing`` and ``left_over`` are
-    tensors that the layout asks for and does not explain, ``unused`` ones that a classifier does not
-    need, ``assumed`` what the file does not say. ``problem`` says why the file cannot be loaded.
+    ``layout`` is whose names the tensors have, "unknown" where nobody's, ``origin`` the same with what
+    else is known of who wrote it, ``looks_like`` the kind of model that such tensors are typical of;
+    ``model`` the catalog's name of this size, if it has one; ``config`` the whole configuration.
+    ``model_parameters`` and ``catalog_parameters`` are what a model of this configuration has, and the
+    catalog's of that name. ``class_names`` is where the names of classes come from. ``missing`` and
+    ``left_over`` are tensors that the layout asks for and does not explain, ``unused`` ones that a
+    classifier does not need, ``assumed`` what the file does not say. ``problem`` says why the file cannot
+    be loaded; ``writable`` are the layouts that it can be written to, ``not_writable`` the others with
+    the reason.
     """
 
     name: str
@@ -42,12 +54,17 @@ class Passport:
     dtypes: tuple[str, ...]
     bytes: int
     sha256: dict[str, str]
+    origin: str = "unknown"
+    looks_like: str | None = None
     family: str | None = None
     model: str | None = None
     config: ModelConfig | None = None
+    model_parameters: int | None = None
+    catalog_parameters: int | None = None
     preprocess: Preprocess | None = None
     classes: int = 0
     first_classes: tuple[str, ...] = ()
+    class_names: str | None = None
     temperature: float = 1.0
     missing: tuple[str, ...] = ()
     left_over: tuple[str, ...] = ()
@@ -55,10 +72,17 @@ class Passport:
     assumed: tuple[str, ...] = ()
     lineage: dict[str, Any] = field(default_factory=dict)
     problem: str | None = None
+    writable: tuple[str, ...] = ()
+    not_writable: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def loadable(self) -> bool:
+        """Whether ``vitreous.load`` will take it, numbers that are NaN or infinite aside."""
+        return self.problem is None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; what people ask for most stands beside the configuration."""
-        values: dict[str, Any] = to_plain(self)
+        values: dict[str, Any] = to_plain(self) | {"loadable": self.loadable}
         if self.config is not None:
             values |= describe(self.config)
         return values
@@ -67,7 +91,8 @@ class Passport:
 def inspect(path: str | os.PathLike[str], name: str | None = None) -> Passport:
     """Say what a file, a directory or a Hub id is, in whatever layout. ``name`` is as in ``read_any``.
 
-    A file in an unknown layout, or one that cannot be loaded, has a passport which says so.
+    A file in an unknown layout, or one that cannot be loaded, has a passport which says so. Numbers are
+    read for their SHA-256 alone.
 
     Raises:
         CheckpointError: there is no file of weights, or it is damaged or unsafe.
@@ -83,18 +108,18 @@ def _own(directory: Path, said: str) -> Passport:
     values = read_json(whole / file.CONFIG, f"{said}/{file.CONFIG}")
     config, preprocess = file.read_config(values, f"{said}/{file.CONFIG}")
     stored = open_file(whole / file.WEIGHTS, f"{said}/{file.WEIGHTS}")
-    expected = _expected(config, stored, said)
-    held = sum(prod(value.shape) for value in stored.described.values())
+    expected = blueprint(config, len(stored.described), said).state_dict()
+    problem = _refusal(lambda tensors: load_weights(config, tensors, said), stored, said)
     return Passport(
-        **_measures(stored, said),
+        **_measures(stored, said, whole),
+        **_of_model(config, problem),
         layout=OURS,
-        problem="; ".join(_of_another_size(held, config)) or None,
+        origin=OURS,
+        problem=problem,
         family=values["family"],
-        model=catalog_name(config),
-        config=config,
         preprocess=preprocess,
-        classes=config.classes,
         first_classes=tuple(values["classes"][:FIRST_CLASSES]),
+        class_names=file.CONFIG if config.classes else None,
         temperature=float(values["temperature"]),
         missing=tuple(key for key in expected if key not in stored.described),
         left_over=tuple(key for key in stored.described if key not in expected),
@@ -104,66 +129,130 @@ def _own(directory: Path, said: str) -> Passport:
 
 def _foreign(path: Path, said: str, name: str | None) -> Passport:
     found = source.find_foreign(path, said)
-    measures = _measures(found.stored, said)
     names = found.stored.described
-    layout = source.recognise(found)
-    if layout is None:
+    measures = _measures(found.stored, said, path)
+    measures |= {"looks_like": looks_like(names), "lineage": found.stored.wrapping.lineage()}
+    reader = source.recognise(found)
+    if reader is None:
         problem = source.unexplained(found)
         return Passport(**measures, layout="unknown", left_over=tuple(names), problem=problem)
     try:
         plan = source.plan_for(found, name)
-        expected = _expected(plan.config, found.stored, said)
+        expected = blueprint(plan.config, len(names), found.name).state_dict()
     except CheckpointError as error:
-        return Passport(**measures, layout=layout.layout, family=layout.family, problem=str(error))
+        measures |= {"layout": reader.layout, "family": reader.family, "origin": reader.layout}
+        return Passport(**measures, problem=_bare(error, found.name))
     needed = (parts for ours, parts in plan.table.items() if ours in expected and ours not in plan.zeros)
     wanted = {part for parts in needed for part in parts if part}
     left_over = plan.left_over(names)
     missing = tuple(sorted(part for part in wanted if part not in names))
     faults = {"missing": missing, "not explained": left_over}
     problems = [f"{len(keys)} tensors {fault}: {listed(keys)}" for fault, keys in faults.items() if keys]
-    if not problems:
-        held = sum(prod(names[part].shape) for part in wanted) + sum(map(prod, plan.zeros.values()))
-        problems += _of_another_size(held, plan.config)
+    refused = "; ".join(problems) or _refusal(
+        lambda tensors: plan.build(tensors, said, {}, torch.float32), found.stored, said
+    )
+    measures["looks_like"] = measures["looks_like"] if refused else None
     return Passport(
         **measures,
+        **_of_model(plan.config, refused),
         layout=plan.layout,
+        origin=_origin(plan, found),
         family=plan.family,
-        model=catalog_name(plan.config),
-        config=plan.config,
         preprocess=plan.preprocess,
-        classes=plan.config.classes,
         first_classes=plan.classes[:FIRST_CLASSES],
+        class_names=_names_from(plan) if plan.classes else None,
         missing=missing,
         left_over=left_over,
         unused=plan.unused,
         assumed=plan.assumed,
-        problem="; ".join(problems) or None,
+        problem=refused,
     )
 
 
-def _expected(config: ModelConfig, stored: Stored, said: str) -> dict[str, None]:
-    """Every tensor that a model of this configuration has, in its order."""
-    return dict.fromkeys(blueprint(config, len(stored.described), said).state_dict())
-
-
-def _of_another_size(held: int, config: ModelConfig) -> list[str]:
-    wanted = account(config).parameters
-    if held == wanted:
-        return []
-    return [
-        f"its tensors hold {held:,} numbers and a model of this size {wanted:,}: some are of another shape"
-    ]
-
-
-def catalog_name(config: ModelConfig) -> str | None:
-    """The catalog's name of a model of this size and patch; None where it has none."""
-    for name, known in CATALOG.items():
-        if _size(known) == _size(config):
-            return name
+def _refusal(load: Callable[[dict[str, Tensor]], object], stored: Stored, said: str) -> str | None:
+    """Why loading would fail: it is gone through with tensors that have types and shapes but no numbers."""
+    hollow = {
+        key: torch.empty(value.shape, dtype=getattr(torch, value.dtype, torch.uint8), device="meta")
+        for key, value in stored.described.items()
+    }
+    try:
+        load(hollow)
+    except CheckpointError as error:
+        return _bare(error, said)
+    except (RuntimeError, NotImplementedError):  # a reader looks at a number; loading will tell
+        return None
     return None
 
 
-def _measures(stored: Stored, said: str) -> dict[str, Any]:
+def _of_model(config: ModelConfig, problem: str | None) -> dict[str, Any]:
+    """What follows from a configuration."""
+    known = catalog_name(config)
+    able: dict[str, str | None] = {}
+    for layout in LAYOUTS if problem is None else ():
+        try:
+            if layout != OURS:
+                writer_for(config, layout)
+            able[layout] = None
+        except CheckpointError as error:
+            able[layout] = str(error)
+    return {
+        "config": config,
+        "model": known,
+        "classes": config.classes,
+        "model_parameters": account(config).parameters,
+        "catalog_parameters": account(CATALOG[known]).parameters if known else None,
+        "writable": tuple(layout for layout, reason in able.items() if reason is None),
+        "not_writable": {layout: reason for layout, reason in able.items() if reason is not None},
+    }
+
+
+def _origin(plan: Plan, found: Found) -> str:
+    """Whose code wrote a file, as far as it can be known."""
+    config = found.config or {}
+    words = [plan.layout]
+    if plan.stated_family:
+        words.append(plan.stated_family)
+    version, classes = config.get("transformers_version"), config.get("architectures")
+    told = [
+        version,
+        classes[0] if isinstance(classes, list) and classes else None,
+        config.get("architecture"),
+    ]
+    words += [printable(word)[:60] for word in told if isinstance(word, str)]
+    suffix = found.stored.files[0].suffix
+    return " ".join(words) + (f" ({suffix})" if not config and suffix else "")
+
+
+def _names_from(plan: Plan) -> str:
+    """Where the names of the classes come from."""
+    for said in plan.assumed:
+        if said == "class names":
+            return "nowhere, they are numbered"
+        if said.startswith("class names of "):
+            return f"the order of {said.removeprefix('class names of ')}, assumed"
+    return {"transformers": "id2label in config.json", "timm": "label_names in config.json"}.get(
+        plan.layout, file.CONFIG
+    )
+
+
+def _bare(error: CheckpointError, said: str) -> str:
+    """An error without the name that the passport says already."""
+    return str(error).removeprefix(f"{said}: ")
+
+
+def catalog_name(config: ModelConfig) -> str | None:
+    """The catalog's name of a model of this size and patch, of several the one that agrees most in the
+    rest; None where it has none."""
+    said = describe(config)
+
+    def agreement(name: str) -> int:
+        return sum(said.get(key) == value for key, value in describe(CATALOG[name]).items())
+
+    same = [name for name, known in CATALOG.items() if _size(known) == _size(config)]
+    return max(same, key=agreement, default=None)
+
+
+def _measures(stored: Stored, said: str, directory: Path) -> dict[str, Any]:
     kinds = Counter(value.dtype for value in stored.described.values())
     return {
         "name": said,
@@ -172,7 +261,17 @@ def _measures(stored: Stored, said: str) -> dict[str, Any]:
         "parameters": sum(prod(value.shape) for value in stored.described.values()),
         "dtypes": tuple(kind for kind, _ in kinds.most_common()),
         "bytes": sum(path.stat().st_size for path in stored.files),
-        "sha256": {path.name: sha256(path) for path in stored.files},
+        "sha256": _digests(stored, directory),
+    }
+
+
+def _digests(stored: Stored, directory: Path) -> dict[str, str]:
+    """The SHA-256 of every file of weights; from a manifest that has just been verified, where one is."""
+    known: dict[str, Any] = {}
+    if (directory / MANIFEST).is_file():
+        known = read_json(directory / MANIFEST, MANIFEST)["files"]
+    return {
+        path.name: known[path.name]["sha256"] if path.name in known else sha256(path) for path in stored.files
     }
 
 
@@ -182,7 +281,7 @@ def _size(config: ModelConfig) -> tuple[object, ...]:
         return (config.architecture,)
     backbone = config.backbone
     if isinstance(backbone, SwinConfig):
-        return (backbone.width, backbone.depths, backbone.heads, backbone.patch)
+        return (family_of(config), backbone.width, backbone.depths, backbone.heads, backbone.patch)
     encoder = backbone.encoder
     sizes = (encoder.width, encoder.mlp_width, backbone.depth, backbone.heads, backbone.patch)
     return (family_of(config), *sizes)

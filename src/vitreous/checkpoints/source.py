@@ -2,22 +2,40 @@
 
 import os
 import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from vitreous.checkpoints import file, stored
+from vitreous.checkpoints import file, stored, strangers
 from vitreous.checkpoints.directory import MANIFEST, read_json, verify_directory
 from vitreous.checkpoints.file import Checkpoint
 from vitreous.checkpoints.foreign.plan import Found, Plan, Reader
 from vitreous.checkpoints.foreign.readers import READERS
-from vitreous.checkpoints.weights import first_line, listed
+from vitreous.checkpoints.shards import INDEX, shard_of
+from vitreous.checkpoints.strangers import looks_like
+from vitreous.checkpoints.weights import first_line
 from vitreous.errors import CheckpointError
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 HUB_FILES = ("config.json", "preprocessor_config.json", "*.safetensors", "*.safetensors.index.json", MANIFEST)
 HUB_PICKLES = ("pytorch_model*.bin", "pytorch_model*.bin.index.json")
+HUB_PATIENCE = 4  # seconds until a Hub that does not answer is given up
+CONFIG, PROCESSOR = "config.json", "preprocessor_config.json"
+# Errors of the Hub's client, the ones that say most first.
+REFUSALS: Mapping[str, str] = {
+    "GatedRepoError": "its files are given out on request; ask for access there and run hf auth login",
+    "RepositoryNotFoundError": "it has no such repository, or a private one; check the name, or run"
+    " hf auth login",
+    "OfflineModeIsEnabled": "HF_HUB_OFFLINE forbids to ask it, and no copy is in the cache",
+    "ConnectError ConnectionError ProxyError gaierror": "there is no connection to it, and no copy is in"
+    " the cache; download the files elsewhere and give their directory",
+    "TimeoutException ReadTimeout Timeout": "it does not answer, and no copy is in the cache; try again, or"
+    " download the files elsewhere and give their directory",
+    "LocalEntryNotFoundError": "it cannot be reached, and no copy is in the cache; download the files"
+    " elsewhere and give their directory",
+}
 
 
 def read_any(
@@ -42,14 +60,18 @@ def read_any(
         return file.read(ours, dtype=dtype, name=said)
     found = find_foreign(path, said)
     plan = plan_for(found, name)
-    return plan.build(found.stored.load(), said, {"source": Path(said).name}, dtype)
+    lineage = {"source": Path(said).name, **found.stored.wrapping.lineage()}
+    return plan.build(found.stored.load(), said, lineage, dtype)
 
 
 def place(source: str) -> Path:
     """The file or directory that a source stands for; a Hub id is downloaded, or found in its cache."""
     path = Path(source)
-    if path.exists() or find_ours(path) is not None:
-        return path
+    try:
+        if path.exists() or find_ours(path) is not None:
+            return path
+    except (OSError, ValueError):  # a name that no file can have
+        pass
     if HUB_ID.fullmatch(source):
         return _download(source)
     raise CheckpointError(
@@ -68,19 +90,28 @@ def find_ours(path: Path) -> Path | None:
 
 
 def find_foreign(path: Path, said: str) -> Found:
-    """Weights in another library's layout, and the JSON beside them."""
+    """Weights in another library's layout, and the JSON beside them.
+
+    Raises:
+        CheckpointError: no weights are there, they are damaged or unsafe, or shards are missing.
+    """
+    place = path if path.is_dir() else path.parent
+    name = said if path.is_dir() else str(Path(said).parent)
+    shard = None if path.is_dir() else shard_of(path.name)
     if path.is_dir():
         if (path / MANIFEST).is_file():
             _verify_written(path, said)
         held = stored.open_directory(path, said)
-        return Found(held, _json(path, "config.json", said), _json(path, "preprocessor_config.json", said))
-    if path.name in stored.WEIGHT_FILES and (path.parent / "config.json").is_file():
+    elif path.name.endswith(INDEX):
+        held = stored.open_index(place, path.name, name)
+    elif shard is not None:
+        held = stored.open_shard(place, shard, name)
+    else:
         held = stored.open_file(path, said)
-        parent = path.parent
-        return Found(
-            held, _json(parent, "config.json", said), _json(parent, "preprocessor_config.json", said)
-        )
-    return Found(stored.open_file(path, said), None, None)
+        if path.name not in stored.WEIGHT_FILES or not (place / CONFIG).is_file():
+            return Found(stored.peeled(held), None, None)
+    config, processor = (_json(place, file, name) for file in (CONFIG, PROCESSOR))
+    return Found(stored.peeled(held._replace(name=name)), config, processor)
 
 
 def plan_for(found: Found, name: str | None) -> Plan:
@@ -88,7 +119,12 @@ def plan_for(found: Found, name: str | None) -> Plan:
     reader = recognise(found)
     if reader is None:
         raise CheckpointError(f"{found.name}: {unexplained(found)}")
-    return reader.plan(found, name)
+    try:
+        return reader.plan(found, name)
+    except CheckpointError as error:
+        said = str(error) if str(error).startswith(found.name) else f"{found.name}: {error}"
+        kind = looks_like(found.stored.described)
+        raise CheckpointError(f"{said}; it looks like {kind}" if kind else said) from error
 
 
 def recognise(found: Found) -> Reader | None:
@@ -98,12 +134,7 @@ def recognise(found: Found) -> Reader | None:
 
 def unexplained(found: Found) -> str:
     """Why no reader takes a file: its first tensors, and the kind whose names come nearest."""
-    names = found.stored.described
-    what = f"model_type {found.model_type!r} is not read" if found.model_type else "no known layout has these"
-    best = max(READERS, key=lambda reader: reader.explained(names))
-    count = best.explained(names)
-    near = f"the nearest is {best.layout}'s {best.family}, which explains {count} of {len(names)}"
-    return f"{what}; it holds {listed(names)}; " + (near if count else "no layout explains any of them")
+    return strangers.unexplained(found.stored.described, found.model_type, READERS)
 
 
 def _json(directory: Path, name: str, said: str) -> dict[str, Any] | None:
@@ -120,15 +151,40 @@ def _verify_written(path: Path, said: str) -> None:
 
 
 def _download(identifier: str) -> Path:
-    """The files of a Hub repository, weights as safetensors if it has them."""
-    try:
-        from huggingface_hub import snapshot_download
+    """The files of a Hub repository, weights as safetensors if it has them; from the cache where the Hub
+    does not answer."""
+    from huggingface_hub import HfApi, snapshot_download
 
-        folder = Path(snapshot_download(identifier, allow_patterns=list(HUB_FILES)))
-        if not any(folder.glob("*.safetensors")):
-            folder = Path(snapshot_download(identifier, allow_patterns=[*HUB_FILES, *HUB_PICKLES]))
+    silence: Exception | None = None
+    try:
+        # snapshot_download asks this, too, but waits for minutes where nobody answers.
+        HfApi().model_info(identifier, timeout=HUB_PATIENCE)
     except Exception as error:  # the client raises its own, its transport's and the system's
+        silence = error
+    try:
+        alone = silence is not None
+        folder = Path(snapshot_download(identifier, allow_patterns=list(HUB_FILES), local_files_only=alone))
+        if not any(folder.glob("*.safetensors")):
+            patterns = [*HUB_FILES, *HUB_PICKLES]
+            folder = Path(snapshot_download(identifier, allow_patterns=patterns, local_files_only=alone))
+    except Exception as error:
         raise CheckpointError(
-            f"{identifier}: no such path here, and the Hub did not give it ({first_line(error)})"
+            f"{identifier}: no such path here, and the Hub did not give it: {_refusal(silence or error)}"
         ) from error
     return folder
+
+
+def _refusal(error: Exception) -> str:
+    """Why the Hub gave nothing, and what to do. Its client's errors are told by name, which needs no
+    import and holds in all its versions."""
+    kinds = {kind.__name__ for link in _causes(error) for kind in type(link).__mro__}
+    for names, reason in REFUSALS.items():
+        if kinds & set(names.split()):
+            return reason
+    return first_line(error)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

@@ -3,42 +3,37 @@
 Which format a file has is told by its first bytes, never by its name.
 """
 
-import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-import torch
-from numpy.lib import format as npy
 from torch import Tensor
 
-from vitreous.checkpoints.directory import read_json
-from vitreous.checkpoints.weights import (
-    Described,
-    listed,
-    read_header,
-    read_pickle,
-    read_safetensors,
-    refuse_bomb,
-    tensors_of,
-)
-from vitreous.errors import CheckpointError
+from vitreous.checkpoints import shards
+from vitreous.checkpoints.arrays import Arrays, describe_arrays
+from vitreous.checkpoints.formats import UNFINISHED, unfinished, what_it_is
+from vitreous.checkpoints.pickles import Numbers
+from vitreous.checkpoints.torch_file import kind_of, open_torch, tensors_at
+from vitreous.checkpoints.weights import Described, listed, read_header, read_safetensors
+from vitreous.checkpoints.wrapping import Wrapping, choose_entry, peel
+from vitreous.errors import CheckpointError, printable
 
 # What other libraries call the weights inside a directory, best first.
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
-SHARD_LIMIT = 1000
-NPZ_RATIO = 100  # savez_compressed of trained weights saves a few per cent, of zeros about 1000 times
+SUFFIXES = (".safetensors", ".bin", ".pth")
+ELSEWHERE = (".h5", ".keras", ".msgpack", ".onnx", ".gguf", ".pb", ".tflite", ".index", ".ot")
 
 
 class Stored(NamedTuple):
-    """Weights on disk. ``files`` hold them; ``load`` reads the numbers, under the names of ``shapes``."""
+    """Weights on disk. ``files`` hold them; ``load`` reads the numbers, under the names of ``described``.
+    ``wrapping`` is how they lay in what a training script saved."""
 
     name: str
     container: str
     files: tuple[Path, ...]
     described: Mapping[str, Described]
-    load: Callable[[], dict[str, Tensor]]
+    load: Callable[[], Mapping[str, Tensor]]
+    wrapping: Wrapping = Wrapping()
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -52,119 +47,131 @@ def open_file(path: Path, name: str) -> Stored:
     Raises:
         CheckpointError: another kind of file, a damaged one, or one that needs code to be run.
     """
-    if not path.is_file():  # a pipe would be waited for without end
+    if not is_file(path):  # a pipe would be waited for without end
         raise CheckpointError(f"{name}: no such file of weights")
     try:
         with path.open("rb") as file:
             start = file.read(16)
+        if unfinished(path):
+            raise what_it_is(path, name)
+        if start.startswith(b"PK\x03\x04") or start.startswith(b"PK\x05\x06"):
+            arrays = describe_arrays(path, name)
+            return _torch(path, name) if arrays is None else _npz(path, name, arrays)
+        # The first eight bytes are the length of the header; as text they would be an absurd one.
+        if start[8:9] == b"{" and not (start[:8].isascii() and start[:8].decode("ascii").isprintable()):
+            described = read_header(path, name)
+            return Stored(name, "safetensors", (path,), described, lambda: read_safetensors(path, name))
+        if start[:1] == b"\x80":  # how every pickle of protocol 2 and later begins
+            return _torch(path, name)
+        raise what_it_is(path, name)
     except OSError as error:
-        raise CheckpointError(f"{name}: cannot be read, {error.strerror or error}") from error
-    if start.startswith(b"PK"):
-        if _has_arrays(path, name):
-            return _npz(path, name)
-        return _pickle(path, name)
-    if start[8:9] == b"{":
-        described = read_header(path, name)
-        return Stored(name, "safetensors", (path,), described, lambda: read_safetensors(path, name))
-    if start[:1] == b"\x80":  # how every pickle of protocol 2 and later begins
-        return _pickle(path, name)
-    raise CheckpointError(
-        f"{name}: not a file of weights; wanted safetensors, a .pth state dict, or an .npz of arrays"
-    )
+        raise CheckpointError(f"{name}: cannot be read, {error.strerror or 'the system refuses'}") from error
 
 
 def open_directory(directory: Path, name: str) -> Stored:
-    """Weights in a directory of another library: one file, or shards with an index.
+    """Weights in a directory of another library: one file, or shards with or without their index.
 
     Raises:
-        CheckpointError: no weights are there, several that could be meant, or an index that points
-            outside.
+        CheckpointError: no weights are there, not all shards, several files that could be meant, or an
+            index that points outside.
     """
     for file in WEIGHT_FILES:
-        if (directory / file).is_file():
+        if is_file(directory / file):
             return open_file(directory / file, f"{name}/{file}")
-        if (directory / f"{file}.index.json").is_file():
-            return _shards(directory, f"{file}.index.json", name)
-    found = [path for path in sorted(directory.iterdir()) if path.suffix in (".safetensors", ".bin", ".pth")]
+        if is_file(directory / f"{file}{shards.INDEX}"):
+            return open_index(directory, f"{file}{shards.INDEX}", name)
+    try:
+        inside = sorted(path.name for path in directory.iterdir())
+    except OSError as error:
+        raise CheckpointError(f"{name}: cannot be read, {error.strerror or 'the system refuses'}") from error
+    found = [file for file in inside if file.endswith(SUFFIXES)]
+    parts = {(part.stem, part.of, part.suffix): part for part in map(shards.shard_of, found) if part}
+    if len(parts) == 1 and all(map(shards.shard_of, found)):
+        return open_shard(directory, next(iter(parts.values())), name)
     if len(found) == 1:
-        return open_file(found[0], f"{name}/{found[0].name}")
+        return open_file(directory / found[0], f"{name}/{found[0]}")
     if found:
-        names = listed(path.name for path in found)
-        raise CheckpointError(f"{name}: several files of weights; name the one that is meant: {names}")
-    raise CheckpointError(f"{name}: no weights are there; wanted {' or '.join(WEIGHT_FILES)}")
+        raise CheckpointError(
+            f"{name}: several files of weights; name the one that is meant: {listed(map(printable, found))}"
+        )
+    others = [
+        file for file in inside if file.endswith((*UNFINISHED, *ELSEWHERE)) and is_file(directory / file)
+    ]
+    if others:
+        raise what_it_is(directory / others[0], f"{name}: no weights are there; {printable(others[0])}")
+    held = f"it holds {listed(map(printable, inside))}" if inside else "it is empty"
+    raise CheckpointError(f"{name}: no weights are there; {held}; wanted {' or '.join(WEIGHT_FILES)}")
 
 
-def _pickle(path: Path, name: str) -> Stored:
-    tensors = tensors_of(read_pickle(path, name), name)
-    described = {
-        key: Described(str(value.dtype).removeprefix("torch."), tuple(value.shape))
-        for key, value in tensors.items()
-    }
-    return Stored(name, "torch", (path,), described, lambda: tensors)
+def open_index(directory: Path, index: str, name: str) -> Stored:
+    """Weights in shards that an index lists. CheckpointError as ``open_directory``."""
+    said = f"{name}/{index}" if name else index
+    table = shards.read_index(directory / index, said)
+    shards.refuse_missing(directory, table, said)
+    return _join(directory, sorted(set(table.values())), table, name, said)
 
 
-def _shards(directory: Path, index: str, name: str) -> Stored:
-    table = read_json(directory / index, f"{name}/{index}").get("weight_map")
-    if not isinstance(table, dict) or not all(isinstance(file, str) for file in table.values()):
-        raise CheckpointError(f"{name}/{index}: damaged, it has no weight_map")
-    files = sorted(set(table.values()))
-    if len(files) > SHARD_LIMIT:
-        raise CheckpointError(f"{name}/{index}: {len(files)} shards, more than {SHARD_LIMIT} are refused")
-    for file in files:
-        if Path(file).name != file or file in ("", ".", ".."):
-            raise CheckpointError(f"{name}/{index}: refused, it names a file outside: {file[:60]!r}")
-    shards = [open_file(directory / file, f"{name}/{file}") for file in files]
-    described = {key: value for shard in shards for key, value in shard.described.items()}
-    if set(described) != set(table):
-        strange = listed(sorted(set(described) ^ set(table)))
-        raise CheckpointError(f"{name}/{index}: the shards do not hold what it lists: {strange}")
-
-    def load() -> dict[str, Tensor]:
-        return {key: value for shard in shards for key, value in shard.load().items()}
-
-    paths = tuple(path for shard in shards for path in shard.files)
-    return Stored(name, f"{shards[0].container}, {len(shards)} shards", paths, described, load)
+def open_shard(directory: Path, shard: shards.Shard, name: str) -> Stored:
+    """Weights in shards of which one is given: by their index, else by their names alone.
+    CheckpointError as ``open_directory``."""
+    if is_file(directory / shard.listing):
+        return open_index(directory, shard.listing, name)
+    shards.refuse_incomplete(directory, shard, name)
+    return _join(directory, shard.siblings, None, name, name)
 
 
-def _has_arrays(path: Path, name: str) -> bool:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return any(entry.endswith(".npy") for entry in archive.namelist())
-    except (zipfile.BadZipFile, OSError, NotImplementedError, ValueError) as error:
-        raise CheckpointError(f"{name}: damaged zip file") from error
-
-
-def _npz(path: Path, name: str) -> Stored:
-    refuse_bomb(path, name, ratio=NPZ_RATIO)
-    described = {}
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for entry in archive.infolist():
-                key = entry.filename.removesuffix(".npy")
-                described[key] = _describe_array(archive, entry, f"{name}: {key}")
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
-        raise CheckpointError(f"{name}: damaged, not an .npz of arrays") from error
+def peeled(stored: Stored) -> Stored:
+    """The same under bare names, where wrappers of the model put a prefix ahead of all of them."""
+    wrapping, names = peel(tuple(stored.described))
+    if not wrapping.prefix:
+        return stored
+    described = {bare: stored.described[full] for bare, full in names.items()}
+    before = stored.wrapping
+    merged = before._replace(prefix=wrapping.prefix, dropped=before.dropped + wrapping.dropped)
 
     def load() -> dict[str, Tensor]:
-        try:
-            with np.load(path, allow_pickle=False) as arrays:
-                return {key: torch.from_numpy(arrays[key]) for key in described}
-        except (ValueError, OSError, EOFError, zipfile.BadZipFile, TypeError) as error:
-            raise CheckpointError(f"{name}: damaged, not an .npz of arrays") from error
+        tensors = stored.load()
+        return {bare: tensors[full] for bare, full in names.items()}
 
-    return Stored(name, "npz", (path,), described, load)
+    return stored._replace(described=described, load=load, wrapping=merged)
 
 
-def _describe_array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, name: str) -> Described:
-    with archive.open(entry) as file:
-        version = npy.read_magic(file)
-        reader = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-        shape, _, dtype = reader(file)
-        start = file.tell()
-    if dtype.hasobject:
-        raise CheckpointError(f"{name}: refused, an array of objects runs code when it is read")
-    if dtype.kind not in "fiu":
-        raise CheckpointError(f"{name}: wanted an array of numbers, found {dtype.name}")
-    if start + dtype.itemsize * int(np.prod(shape, dtype=object)) != entry.file_size:
-        raise CheckpointError(f"{name}: damaged, it claims another number of values than it holds")
-    return Described(dtype.name, tuple(int(side) for side in shape))
+def is_file(path: Path) -> bool:
+    """Whether a plain file is there; False for names that no file can have."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def _join(directory: Path, files: list[str], table: Mapping[str, str] | None, name: str, said: str) -> Stored:
+    held = [open_file(directory / file, f"{name}/{file}") for file in files]
+    shards.refuse_strange(table, {file: part.described for file, part in zip(files, held, strict=True)}, said)
+
+    def load() -> dict[str, Tensor]:
+        return {key: value for part in held for key, value in part.load().items()}
+
+    paths = tuple(path for part in held for path in part.files)
+    container = f"{held[0].container}, {len(held)} shards"
+    return Stored(name, container, paths, shards.joined(part.described for part in held), load)
+
+
+def _torch(path: Path, name: str) -> Stored:
+    saved = open_torch(path, name)
+    wrapping = choose_entry(
+        saved.values, name, lambda value: isinstance(value, Numbers), kind_of(saved.values)
+    )
+    held = saved.values if wrapping.taken is None else saved.values[wrapping.taken]
+    described = {str(key): Described(value.dtype, value.shape) for key, value in held.items()}
+    if len(described) != len(held):
+        raise CheckpointError(f"{name}: damaged, two tensors have one name")
+
+    def load() -> dict[str, Tensor]:
+        tensors = tensors_at(saved.load(), wrapping.taken, name)
+        return {str(key): value for key, value in tensors.items()}
+
+    return Stored(name, saved.container, (path,), described, load, wrapping)
+
+
+def _npz(path: Path, name: str, described: Mapping[str, Described]) -> Stored:
+    return Stored(name, "npz", (path,), described, lambda: Arrays(path, name, described))

@@ -1,16 +1,12 @@
 """Weights from files that may be damaged or hostile, and into a model that must fit them exactly.
 
-Nothing here runs what a file holds: safetensors are headers and numbers, a ``.pth`` goes through
-torch's weights-only reader, which knows tensors and containers and refuses every other name.
+Nothing here runs what a file holds: safetensors are headers and numbers.
 """
 
 import json
-import re
-import warnings
-import zipfile
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any, NamedTuple
 
 import torch
@@ -19,18 +15,32 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from vitreous.backbones.config import SwinConfig
-from vitreous.errors import CheckpointError
+from vitreous.errors import CheckpointError, printable
 from vitreous.models.catalog import build
 from vitreous.models.config import ConvNetConfig, MAEConfig, ModelConfig
 from vitreous.models.model import Model
 
-HEADER_LIMIT = 32 * 2**20  # bytes; a header of 10,000 tensors is about 1 MB
-TABLE_LIMIT = 2**27  # numbers in a table of positions that is computed, not read; 1 GB in float64
+HEADER_LIMIT = 8 * 2**20  # bytes; a header of 10,000 tensors is about 1 MB
+TABLE_LIMIT = 2**24  # numbers in a table of positions that is computed, not read; 128 MB in float64
+BLOCK_LIMIT = 500  # blocks of a model; the deepest published one has 60
+FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+# The types of safetensors: how many bits, and what torch calls those it calls otherwise.
+BITS = {
+    "F64": 64, "F32": 32, "F16": 16, "BF16": 16, "I64": 64, "I32": 32, "I16": 16, "I8": 8, "U8": 8,
+    "U64": 64, "U32": 32, "U16": 16, "BOOL": 8, "C64": 64, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8,
+    "F6_E2M3": 6, "F6_E3M2": 6, "F4": 4,
+}  # fmt: skip
+NAMES = {
+    "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64",
+    "I32": "int32", "I16": "int16", "I8": "int8", "U8": "uint8", "U64": "uint64", "U32": "uint32",
+    "U16": "uint16", "BOOL": "bool", "C64": "complex64", "F8_E4M3": "float8_e4m3fn",
+    "F8_E5M2": "float8_e5m2",
+}  # fmt: skip
 NAMED = 6  # tensors that an error names; the rest are counted
 
 
 class Described(NamedTuple):
-    """What a header says of a tensor: its type as safetensors names it, and its shape."""
+    """What a header says of a tensor: its type as torch names it, and its shape."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -51,12 +61,17 @@ def load_weights(
     how the file calls our names, for the error.
 
     Raises:
-        CheckpointError: tensors are missing, unexpected or of another shape; the first are named.
+        CheckpointError: tensors are missing, unexpected, of another shape or type, or hold NaN or
+            infinity; the first are named.
     """
+    spelling = spelling or {}
     model = blueprint(config, len(tensors), name)
     wanted = model.state_dict()
-    check_fit({key: tuple(value.shape) for key, value in wanted.items()}, tensors, name, spelling or {})
-    model.load_state_dict({key: _converted(value, dtype) for key, value in tensors.items()}, assign=True)
+    check_fit({key: tuple(value.shape) for key, value in wanted.items()}, tensors, name, spelling)
+    _refuse_unusable(wanted, tensors, name, spelling)
+    converted = {key: _converted(value, dtype) for key, value in tensors.items()}
+    _refuse_infinite(converted, name, spelling)
+    model.load_state_dict(converted, assign=True)
     return model.eval()
 
 
@@ -83,11 +98,13 @@ def refuse_oversize(config: ModelConfig, tensors: int, name: str) -> None:
     depth = backbone.depth + (config.decoder_depth if isinstance(config, MAEConfig) else 0)
     if depth > tensors:
         raise CheckpointError(f"{name}: says {depth} blocks, but holds only {tensors} tensors")
+    if depth > BLOCK_LIMIT:
+        raise CheckpointError(f"{name}: says {depth} blocks, more than {BLOCK_LIMIT} are refused")
     rows, cols = backbone.grid
     # What is computed and not read: waves of positions, and which offset belongs to which two patches.
     computed = 0
     if isinstance(backbone, SwinConfig):
-        computed = backbone.window**4
+        computed = max((rows * cols) ** 2 for rows, cols in backbone.windows)
     elif backbone.attention == "relative":
         computed = (rows * cols) ** 2
     elif backbone.positions in ("sincos1d", "sincos2d"):
@@ -129,12 +146,13 @@ def check_fit(
 
 
 def read_safetensors(path: Path, name: str) -> dict[str, Tensor]:
-    """The tensors of a file, mapped into memory. CheckpointError where it is damaged."""
+    """The tensors of a file, mapped into memory. CheckpointError where it is damaged, or of types that
+    torch does not know."""
     read_header(path, name)
     try:
         return load_file(path)
     except (SafetensorError, OSError, ValueError, RuntimeError, KeyError, AttributeError) as error:
-        raise CheckpointError(f"{name}: damaged safetensors file, {first_line(error)}") from error
+        raise CheckpointError(f"{name}: damaged safetensors file, torch cannot take its numbers") from error
 
 
 def write_safetensors(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str]) -> None:
@@ -148,94 +166,33 @@ def read_header(path: Path, name: str) -> dict[str, Described]:
     """Names, types and shapes of a safetensors file; the numbers are not read.
 
     Raises:
-        CheckpointError: the header is too long, not JSON, or speaks of bytes that are not there.
+        CheckpointError: the header is too long, not JSON, or contradicts itself or the file's size.
     """
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
             if size < 8 or length > size - 8:
-                raise CheckpointError(f"{name}: cut short, or not a safetensors file")
+                raise CheckpointError(
+                    f"{name}: cut short in its header, or not a safetensors file; download it again"
+                )
             if length > HEADER_LIMIT:
                 raise CheckpointError(
                     f"{name}: a safetensors header of {length} bytes, more than {HEADER_LIMIT} are refused"
                 )
-            header = json.loads(file.read(length))
+            text = file.read(length).decode("utf-8")
+        header = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
         header.pop("__metadata__", None)
-        described = {key: _describe(entry, size - 8 - length) for key, entry in header.items()}
+        entries = {key: _describe(key, entry) for key, entry in header.items()}
+        _refuse_gaps(((start, stop, key) for key, (start, stop, _) in entries.items()), size - 8 - length)
+    except CheckpointError as error:
+        said = str(error)
+        raise error if said.startswith(name) else CheckpointError(f"{name}: damaged, {said}") from None
     except OSError as error:
         raise CheckpointError(f"{name}: cannot be read, {error.strerror or error}") from error
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise CheckpointError(f"{name}: damaged safetensors header") from error
-    return described
-
-
-def read_pickle(path: Path, name: str) -> dict[str, Any]:
-    """What ``torch.save`` wrote, if it is tensors and plain containers.
-
-    Raises:
-        CheckpointError: the file needs more than the weights-only reader allows (the global is named),
-            is damaged, or would unpack to more than its own size.
-    """
-    zipped = zipfile.is_zipfile(path)
-    if zipped and any(entry.endswith("/constants.pkl") for entry in refuse_bomb(path, name, ratio=1)):
-        raise CheckpointError(
-            f"{name}: refused, a TorchScript archive is code; save a plain state dict instead"
-        )
-    # By path, so that it can be mapped into memory; torch takes that ending to mean another format.
-    mapped = zipped and path.suffix != ".safetensors"
-    try:
-        with path.open("rb") as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what matters comes as an error
-            loaded = torch.load(
-                path if mapped else file, map_location="cpu", weights_only=True, mmap=mapped or None
-            )
-    except UnpicklingError as error:
-        raise CheckpointError(f"{name}: refused, {_offence(error)}") from error
-    except Exception as error:  # torch raises whatever its parsers meet: KeyError, EOFError, ...
-        raise CheckpointError(f"{name}: damaged, torch cannot read it") from error
-    if not isinstance(loaded, Mapping):
-        raise CheckpointError(f"{name}: holds a {type(loaded).__name__}, wanted tensors by name")
-    return dict(loaded)
-
-
-def tensors_of(loaded: Mapping[str, Any], name: str) -> dict[str, Tensor]:
-    """The state dict inside what a training script saved: at the top, or one level down under the
-    usual names. Prefixes of wrappers ("module.") are taken off.
-
-    Raises:
-        CheckpointError: no tensors by name, or tensors that are not what their sizes say.
-    """
-    for key in ("model", "state_dict", "model_state_dict", "state_dict_ema", "model_ema"):
-        if isinstance(loaded.get(key), Mapping):
-            loaded = loaded[key]
-            break
-    strange = [str(key) for key, value in loaded.items() if not isinstance(value, Tensor)]
-    if strange or not loaded:
-        what = f"{listed(strange)} is no tensor" if strange else "it is empty"
-        raise CheckpointError(f"{name}: wanted a state dict, tensors by name, but {what}")
-    for key, value in loaded.items():
-        _refuse_unreal(value, f"{name}: {key}")
-    if all(str(key).startswith("module.") for key in loaded):
-        return {str(key).removeprefix("module."): value for key, value in loaded.items()}
-    return {str(key): value for key, value in loaded.items()}
-
-
-def refuse_bomb(path: Path, name: str, *, ratio: int) -> list[str]:
-    """Refuse a zip whose entries unpack to more than ``ratio`` times the file, or point outside it;
-    otherwise the names of its entries come back."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            entries = archive.infolist()
-    except (zipfile.BadZipFile, OSError, NotImplementedError, ValueError) as error:
-        raise CheckpointError(f"{name}: damaged zip file") from error
-    for entry in entries:
-        parts = entry.filename.replace("\\", "/").split("/")
-        if ".." in parts or parts[0] == "" or ":" in parts[0]:
-            raise CheckpointError(f"{name}: refused, it names a file outside itself: {entry.filename[:60]!r}")
-    if sum(entry.file_size for entry in entries) > ratio * path.stat().st_size:
-        raise CheckpointError(f"{name}: refused, it would unpack to more than {ratio} times its own size")
-    return [entry.filename for entry in entries]
+        raise CheckpointError(f"{name}: damaged safetensors header; download it again") from error
+    return {key: described for key, (_, _, described) in entries.items()}
 
 
 def listed(names: Iterable[str]) -> str:
@@ -259,29 +216,88 @@ def _converted(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
     return tensor if dtype is None or not tensor.is_floating_point() else tensor.to(dtype)
 
 
-def _refuse_unreal(tensor: Tensor, name: str) -> None:
-    real = tensor.layout == torch.strided and tensor.device.type == "cpu" and not tensor.is_quantized
-    if not real:
-        raise CheckpointError(f"{name}: wanted plain numbers in memory, found another kind of tensor")
-    if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
-        raise CheckpointError(f"{name}: refused, it claims more numbers than the file holds")
+def _refuse_unusable(
+    wanted: Mapping[str, Tensor], found: Mapping[str, Tensor], name: str, spelling: Mapping[str, str]
+) -> None:
+    """CheckpointError where numbers are of a type that does not say them in full: integers and float8 are
+    weights only together with scales, which no model here has."""
+    strange = [
+        f"{spelling.get(key, key)} ({str(found[key].dtype).removeprefix('torch.')})"
+        for key, value in wanted.items()
+        if (found[key].dtype not in FLOATS) == value.is_floating_point()
+    ]
+    if strange:
+        raise CheckpointError(
+            f"{name}: wanted float16, bfloat16, float32 or float64; {len(strange)} tensors are something"
+            f" else: {listed(strange)}"
+        )
 
 
-def _describe(entry: Any, room: int) -> Described:
+def _refuse_infinite(tensors: Mapping[str, Tensor], name: str, spelling: Mapping[str, str]) -> None:
+    """CheckpointError for weights with a NaN or an infinity: the model would answer NaN to everything.
+
+    A sum takes a thirtieth of the time of looking at each number, and is finite only where all are.
+    """
+    broken = [
+        spelling.get(key, key)
+        for key, value in tensors.items()
+        if value.is_floating_point()
+        and not value.is_meta
+        and not math.isfinite(value.detach().sum(dtype=_wide(value.dtype)))
+        and not value.isfinite().all()
+    ]
+    if broken:
+        raise CheckpointError(
+            f"{name}: {len(broken)} tensors hold NaN or infinity: {listed(broken)}; the training that wrote"
+            " them had failed, take an earlier checkpoint"
+        )
+
+
+def _wide(dtype: torch.dtype) -> torch.dtype:
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def _describe(key: str, entry: Any) -> tuple[int, int, Described]:
+    """The bytes of one tensor, and what it is."""
     start, stop = entry["data_offsets"]
-    if not 0 <= start <= stop <= room:
-        raise ValueError("offsets outside the file")
-    return Described(str(entry["dtype"]), tuple(int(side) for side in entry["shape"]))
+    dtype, shape = entry["dtype"], entry["shape"]
+    if dtype not in BITS:
+        raise CheckpointError(f"{printable(key)} is of the unknown type {printable(str(dtype))[:20]!r}")
+    if not isinstance(shape, list) or any(
+        type(side) is not int or side < 0 for side in (*shape, start, stop)
+    ):
+        raise ValueError("a shape of something else than numbers")
+    if (stop - start) * 8 != BITS[dtype] * math.prod(shape):
+        raise CheckpointError(
+            f"{printable(key)} of shape {shape_text(shape)} and type {dtype} claims {stop - start} bytes"
+        )
+    return start, stop, Described(NAMES.get(dtype, dtype), tuple(shape))
 
 
-def _offence(error: UnpicklingError) -> str:
-    """Which global a pickle asked for, from torch's explanation."""
-    found = re.search(r"GLOBAL ([\w.]+)", str(error)) or re.search(
-        r"([\w.]+\.[\w]+) was not an allowed", str(error)
-    )
-    if found:
-        return f"it needs {found.group(1)}, which is code and not weights; save a plain state dict instead"
-    return "it holds more than tensors and plain containers; save a plain state dict instead"
+def _refuse_gaps(places: Iterable[tuple[int, int, str]], room: int) -> None:
+    """Every byte belongs to one tensor: neither two of them nor none."""
+    end = 0
+    for start, stop, key in sorted(places):
+        if start != end:
+            raise CheckpointError(
+                f"{printable(key)} {'overlaps another tensor' if start < end else 'leaves bytes unexplained'}"
+            )
+        end = stop
+    if end > room:
+        raise CheckpointError(f"cut short, {room} of {end} bytes are there; download it again")
+    if end < room:
+        raise CheckpointError(f"{room - end} bytes at its end belong to no tensor")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) != len(pairs):
+        raise ValueError("one name twice")
+    return values
+
+
+def _refuse_constant(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
 
 
 def _umask() -> int:

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from vitreous.cli.convert import convert
 from vitreous.cli.demo import demo
 from vitreous.cli.doctor import doctor
 from vitreous.cli.evaluate import evaluate
@@ -32,7 +33,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (demo, train, evaluate, predict, explain, doctor, models, patches, inspect):
+for verb in (demo, train, evaluate, predict, explain, doctor, models, patches, inspect, convert):
     app.command()(verb)
 
 

@@ -78,6 +78,8 @@ def _split_as_trained(predictor: "Predictor", splits: "Splits", data: str) -> "S
 def _show(result: dict[str, Any]) -> None:
     data, intervals = result["data"], result["intervals"]
     show(f"{result['n']} pictures of {data['name']}, part {data['part']}: {data['why']}")
+    if data["note"] is not None:
+        show(data["note"])
     show()
     rows = [
         _measure("accuracy", result["accuracy"], intervals["accuracy"]),
@@ -87,7 +89,9 @@ def _show(result: dict[str, Any]) -> None:
     ]
     show_table(["measure", "value", "95% interval"], rows, numbers=["value", "95% interval"])
     show()
-    per_class = result["per_class"]
+    per_class = [row for row in result["per_class"] if row["support"]]
+    if data["note"] is None:
+        per_class = result["per_class"]
     shown = per_class
     if len(per_class) > CLASSES_SHOWN:
         shown = sorted(per_class, key=lambda row: row["f1"])[:CLASSES_SHOWN]
@@ -124,12 +128,22 @@ def _write(result: dict[str, Any], output: Path) -> list[Path]:
 
     from vitreous.report.figures import confusion_figure
 
-    figure = confusion_figure(result["confusion"], result["classes"])
     contents: dict[str, str | bytes] = {
-        "scores.json": json.dumps({"made_by": "vitreous"} | result, indent=2, ensure_ascii=False) + "\n",
-        "confusion.svg": figure.encode(".svg"),
-        "confusion.png": figure.encode(".png"),
+        "scores.json": json.dumps({"made_by": "vitreous"} | result, indent=2, ensure_ascii=False) + "\n"
     }
+    if result["confusion"] is not None:
+        figure = confusion_figure(*_occurring(result))
+        contents |= {"confusion.svg": figure.encode(".svg"), "confusion.png": figure.encode(".png")}
     for name, content in contents.items():
         write_result(output / name, content)
     return [output / name for name in contents]
+
+
+def _occurring(result: dict[str, Any]) -> tuple[list[list[int]], list[str]]:
+    """The confusion of the classes that pictures or answers have, where the data has some of them only."""
+    confusion, classes = result["confusion"], result["classes"]
+    if result["data"]["note"] is None:
+        return confusion, classes
+    answered = [any(column) for column in zip(*confusion, strict=True)]
+    kept = [index for index, row in enumerate(confusion) if any(row) or answered[index]]
+    return [[confusion[row][column] for column in kept] for row in kept], [classes[index] for index in kept]

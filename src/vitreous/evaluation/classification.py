@@ -18,6 +18,7 @@ BINS = 15
 RESAMPLES = 2000
 LEVEL = 0.95
 TEMPERATURES = (0.05, 20.0)
+CONFUSED = 4000  # classes; a table of more would take gigabytes and nobody could read it
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -44,9 +45,9 @@ def scores(
     Log-probabilities are logits too. ``temperature`` is one that was fitted on other pictures; without
     it one is fitted here, in two halves that each calibrate the other, so that no picture judges itself.
     ``top5`` counts the truth among the first ``top5_k`` = min(5, K) answers. ``confusion`` has the
-    truth in rows. A class that no picture was given, or none has, scores 0; ``macro`` is the mean over
-    the classes that have pictures. ``ece`` is the calibration error in 15 bins of equal width.
-    ``intervals`` hold 95% of 2000 resamples drawn from ``seed``.
+    truth in rows; it is None above 4000 classes. A class that no picture was given, or none has, scores
+    0; ``macro`` is the mean over the classes that have pictures. ``ece`` is the calibration error in 15
+    bins of equal width. ``intervals`` hold 95% of 2000 resamples drawn from ``seed``.
 
     Raises:
         DataError: nothing to judge, or shapes and labels that do not fit one another.
@@ -58,9 +59,7 @@ def scores(
     rank = _rank(z, truth)
     top_k = min(5, len(classes))
     calibration = calibrate(z, truth, temperature=temperature, seed=seed)
-    confusion = np.zeros((len(classes), len(classes)), dtype=np.int64)
-    np.add.at(confusion, (truth, guess), 1)
-    per_class = _per_class(confusion, classes)
+    per_class = _per_class(truth, guess, classes)
     present = [row for row in per_class if row["support"]]
     right, near = rank == 0, rank < top_k
     return {
@@ -80,7 +79,7 @@ def scores(
         "ece_calibrated": calibration_error(softmax(calibration.logits), truth),
         "intervals": intervals(probabilities, right, near, seed=seed),
         "per_class": per_class,
-        "confusion": confusion.tolist(),
+        "confusion": _confusion(truth, guess, len(classes)) if len(classes) <= CONFUSED else None,
         "bins": reliability(probabilities, truth),
     }
 
@@ -224,11 +223,20 @@ def _rank(logits: Floats, labels: Integers) -> Integers:
     return ahead
 
 
-def _per_class(confusion: Integers, classes: Sequence[str]) -> list[dict[str, Any]]:
+def _confusion(truth: Integers, guess: Integers, classes: int) -> list[list[int]]:
+    counts = np.zeros((classes, classes), dtype=np.int64)
+    np.add.at(counts, (truth, guess), 1)
+    rows: list[list[int]] = counts.tolist()
+    return rows
+
+
+def _per_class(truth: Integers, guess: Integers, classes: Sequence[str]) -> list[dict[str, Any]]:
     rows = []
-    for index, name in enumerate(classes):
-        hits = int(confusion[index, index])
-        support, answered = int(confusion[index].sum()), int(confusion[:, index].sum())
+    counted = [
+        np.bincount(labels, minlength=len(classes)).tolist()
+        for labels in (truth[truth == guess], truth, guess)
+    ]
+    for name, hits, support, answered in zip(classes, *counted, strict=True):
         rows.append(
             {
                 "class": name,

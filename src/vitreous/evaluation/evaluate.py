@@ -12,6 +12,7 @@ from vitreous.data.collection import Collection, Sample, Splits
 from vitreous.data.folder import read_data
 from vitreous.errors import ConfigError, DataError, PictureError, nearest
 from vitreous.evaluation.classification import scores, softmax
+from vitreous.evaluation.matching import match
 
 PARTS = ("auto", "train", "validation", "test", "all")
 MISTAKES = 50  # how many of the surest wrong answers a result names
@@ -54,19 +55,25 @@ def evaluate(
 
     ``split`` is train, validation, test, all, or auto: the test part of the data, else its validation
     part; of data that was split by a seed, the held-out test part if the model was trained on the rest,
-    else all of it. The result adds ``data`` (name, part, why, fingerprint), ``unreadable`` files and the
-    ``mistakes`` that the model was surest of. ``progress`` is told (done, total) pictures.
+    else all of it. The result adds ``data`` (name, part, why, fingerprint, and a note where its classes are
+    not called as the model's), ``unreadable`` files and the ``mistakes`` that the model was surest of.
+    ``progress`` is told (done, total) pictures. See ``matching`` for which classes are the same.
 
     Raises:
         DataError: classes that differ from the model's, data without labels, a part that is not there,
             or files that cannot be read, all of them named (unless ``allow_unreadable``).
-        ConfigError: an unknown split.
+        ConfigError: an unknown split, or a model without classes.
     """
     if split not in PARTS:
         raise ConfigError(f"unknown split {split!r}; wanted one of {', '.join(PARTS)}{nearest(split, PARTS)}")
+    if not predictor.classes:
+        raise ConfigError(
+            "the model tells no classes apart, so there is nothing to judge; wanted a classifier: tune one"
+            " from these weights with vitreous train --from"
+        )
     lineage = predictor.lineage.get("data", {})
     part = choose(_splits(data, lineage), lineage, split)
-    collection = align(part.collection, predictor.classes)
+    collection, note = match(part.collection, predictor.classes)
     total = len(collection)
     labels: list[int] = []
     rows: list[NDArray[np.float32]] = []
@@ -99,6 +106,7 @@ def evaluate(
             "part": part.name,
             "why": part.why,
             "fingerprint": part.collection.fingerprint(),
+            "note": note,
         },
         "unreadable": [{"name": error.name, "reason": error.reason} for error in unreadable],
         "mistakes": _mistakes(judged, logits, truth, predictor),
@@ -147,22 +155,8 @@ def choose(splits: Splits, lineage: Mapping[str, Any], split: str = "auto") -> P
 
 
 def align(collection: Collection, classes: Sequence[str]) -> Collection:
-    """The collection with its labels as indices into ``classes``. DataError if the names differ."""
-    if not collection.classes:
-        raise DataError(f"{collection.name}: only pictures without labels, nothing to judge answers by")
-    if set(collection.classes) != set(classes):
-        raise DataError(
-            f"the classes differ: the model knows {_listed(classes)}, {collection.name} has"
-            f" {_listed(collection.classes)}; give data with the model's classes"
-        )
-    if collection.classes == tuple(classes):
-        return collection
-    place = {name: index for index, name in enumerate(classes)}
-    samples = tuple(
-        Sample(sample.name, sample.source, place[collection.classes[label]])
-        for sample, label in zip(collection.samples, collection.labels, strict=True)
-    )
-    return Collection(collection.name, tuple(classes), samples)
+    """The collection with its labels as indices into ``classes``. DataError if the classes differ."""
+    return match(collection, classes).collection
 
 
 def _splits(data: Collection | Splits | str | PathLike[str], lineage: Mapping[str, Any]) -> Splits:
@@ -179,11 +173,6 @@ def _joined(splits: Splits) -> Collection:
         raise DataError("the data has no pictures")
     samples = tuple(sample for part in parts for sample in part.samples)
     return Collection(parts[0].name, parts[0].classes, samples)
-
-
-def _listed(classes: Sequence[str], most: int = 12) -> str:
-    names = ", ".join(classes[:most]) + (", ..." if len(classes) > most else "")
-    return f"{len(classes)} ({names})"
 
 
 def _mistakes(

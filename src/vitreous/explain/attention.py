@@ -9,14 +9,15 @@ Shapes: B pictures; N tokens, T of them prefix, P = rows * cols patches.
 """
 
 from collections.abc import Callable
-from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
+from vitreous.backbones.config import ViTConfig
 from vitreous.errors import ConfigError
 from vitreous.explain.recording import Record
 from vitreous.layers.layout import Layout
+from vitreous.models.config import ClassifierConfig, ConvNetConfig, DeiTConfig
 
 ROWS_AT_ONCE = 512
 
@@ -29,15 +30,19 @@ def pool_of(model: nn.Module) -> str:
         ConfigError: a model whose tokens do not stay the same patches from layer to layer, or that
             tells no classes apart.
     """
-    kind, config = type(model).__name__, cast(Any, getattr(model, "config", None))
-    if kind == "DeiT":
+    config = getattr(model, "config", None)
+    if isinstance(config, DeiTConfig):
         return "distilled"
-    if kind != "Classifier" or not hasattr(config.backbone, "class_token"):
+    if isinstance(config, ClassifierConfig) and isinstance(config.backbone, ViTConfig):
+        return config.pool
+    if isinstance(config, ConvNetConfig):
         raise ConfigError(
-            f"a {type(getattr(model, 'backbone', model)).__name__} cannot be explained by its attention;"
-            " wanted a classifier on a plain ViT"
+            f"a {config.architecture} has no attention to explain it by; wanted a classifier on a plain ViT"
         )
-    return config.pool
+    kind = type(model.backbone if isinstance(config, ClassifierConfig) else model).__name__
+    raise ConfigError(
+        f"a {kind} cannot be explained by its attention yet; wanted a classifier on a plain ViT"
+    )
 
 
 def reading(layout: Layout, pool: str) -> Tensor:

@@ -21,6 +21,12 @@ class ScaledDotProduct(nn.Module):
 
     def forward(self, queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor | None = None) -> Tensor:
         """Three of (B, heads, N, d), bias broadcast to (B, heads, N, N) -> (B, heads, N, d)."""
+        if bias is not None:
+            if bias.requires_grad and bias.device.type == "cpu":
+                # No fused kernel there learns a bias, and this is faster than what torch falls back on.
+                return self.weights(queries, keys, bias) @ values
+            if bias.ndim == 3:
+                bias = bias[None]  # fused kernels take two axes or four
         return scaled_dot_product_attention(queries, keys, values, attn_mask=bias)
 
     @staticmethod
@@ -29,7 +35,7 @@ class ScaledDotProduct(nn.Module):
 
         Hand over only the rows of queries that are wanted: M rows cost O(M N).
         """
-        scores = queries @ keys.transpose(-2, -1) * queries.shape[-1] ** -0.5  # (B, heads, M, N)
+        scores = (queries * queries.shape[-1] ** -0.5) @ keys.transpose(-2, -1)  # (B, heads, M, N)
         if bias is not None:
             scores = scores + bias
         return torch.softmax(scores, dim=-1)

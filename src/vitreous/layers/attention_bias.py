@@ -24,14 +24,25 @@ def relative_index(rows: int, cols: int) -> Tensor:
 def resize_bias(table: Tensor, origin: Layout, target: Layout, method: str) -> Tensor:
     """A table of offsets on one grid -> the same on another; rows beyond the grid's offsets stay.
 
-    ``method`` travels with the weights: "bilinear" (transformers) or "bicubic".
+    The same grid comes back untouched, bit for bit. ``method`` travels with the weights, because the
+    libraries that trained them differ: "bilinear"; "bicubic"; "geometric" (BEiT's own fine-tuning, timm),
+    linear between offsets that lie ever farther apart, so that near patches keep their numbers, computed in
+    float32; "bilinear_swapped" (transformers where the grid is not square), which takes the table's height
+    and width for one another, and does so on the native grid too.
     """
+    swapped = method == "bilinear_swapped"
+    if swapped:
+        origin = Layout(origin.prefix, origin.cols, origin.rows)
     if (origin.rows, origin.cols) == (target.rows, target.cols):
         return table
     offsets = (2 * origin.rows - 1) * (2 * origin.cols - 1)
     grid = table[:offsets].T.reshape(1, -1, 2 * origin.rows - 1, 2 * origin.cols - 1)
     size = (2 * target.rows - 1, 2 * target.cols - 1)
-    resized = interpolate(grid, size=size, mode=method, align_corners=False)
+    if method == "geometric":
+        resized = _stretch(grid.float(), size).to(table.dtype)
+    else:
+        kernel = "bilinear" if swapped else method
+        resized = interpolate(grid, size=size, mode=kernel, align_corners=False)
     return torch.cat([resized.flatten(2)[0].T, table[offsets:]])
 
 
@@ -66,12 +77,57 @@ class RelativeBias(nn.Module):
     def forward(self, layout: Layout) -> Tensor:
         """A layout -> (heads, N, N)."""
         index = self.index
-        table: Tensor = self.table
+        table = resize_bias(self.table, self.native, layout, self.method)
         if (layout.rows, layout.cols) != (self.native.rows, self.native.cols):
             index = self.index_of(layout).to(table.device)
-            table = resize_bias(table, self.native, layout, self.method)
         return table[index.flatten()].T.reshape(-1, layout.tokens, layout.tokens)  # (heads, N, N)
 
     def extra_repr(self) -> str:
         """What ``print(model)`` shows."""
         return f"prefix={self.native.prefix}, grid={self.native.rows}x{self.native.cols}"
+
+
+def _stretch(grid: Tensor, size: tuple[int, int]) -> Tensor:
+    """(1, heads, h, w) -> (1, heads, h', w'): linear between the places of ``_places``, constant beyond."""
+    above, below, up, down = _neighbours(grid.shape[2], size[0], grid.device)
+    left, right, back, ahead = _neighbours(grid.shape[3], size[1], grid.device)
+    total = torch.zeros((), device=grid.device)
+    # In this order the sums have the bits that timm's have.
+    for row, near_row in ((above, down), (below, up)):
+        for col, near_col in ((left, ahead), (right, back)):
+            corner = grid[:, :, row[:, None], col[None]]  # (1, heads, h', w')
+            total = total + corner * (near_row[:, None] * near_col[None])
+    return total / ((up + down)[:, None] * (back + ahead)[None])
+
+
+def _neighbours(old: int, new: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """For each of ``new`` offsets, centred at 0: the old entries before and after it, and how far they are,
+    0 where it lies beyond them."""
+    places = torch.tensor(_places(old // 2, new // 2), dtype=torch.float32, device="cpu")
+    wanted = torch.arange(new, dtype=torch.float32, device="cpu") - new // 2
+    after = torch.bucketize(wanted, places).clamp(max=old - 1)
+    before = (after - 1).clamp(min=0)
+    since = (wanted - places[before]).clamp(min=0)
+    until = (places[after] - wanted).clamp(min=0)
+    alone = (since == 0) & (until == 0)
+    since[alone] = until[alone] = 1.0
+    return before.to(device), after.to(device), since.to(device), until.to(device)
+
+
+def _places(old: int, new: int) -> list[float]:
+    """Where the offsets -old ... old of a table come to lie: steps of 1, q, q^2, ... from 0 outwards, with
+    the q between 1.01 and 1.5 that brings the last to ``new``, found by halving."""
+    low, high = 1.01, 1.5
+    ratio = high
+    while high - low > 1e-6:
+        ratio = (low + high) / 2
+        if (1 - ratio**old) / (1 - ratio) > new:
+            high = ratio
+        else:
+            low = ratio
+    outwards: list[float] = []
+    place = 1.0
+    for step in range(old):
+        outwards.append(place)
+        place += ratio ** (step + 1)
+    return [-place for place in reversed(outwards)] + [0.0] + outwards

@@ -17,6 +17,25 @@ def grid_of(height: int, width: int, patch: int) -> tuple[int, int]:
     return -(-height // patch), -(-width // patch)
 
 
+def whole_windows(rows: int, cols: int, window: tuple[int, int]) -> tuple[int, int]:
+    """The (rows, cols) of whole windows that cover a grid."""
+    return rows + -rows % window[0], cols + -cols % window[1]
+
+
+def shift_on(
+    grid: tuple[int, int], window: tuple[int, int], shift: tuple[int, int], rule: str
+) -> tuple[int, int]:
+    """How far a grid is shifted that wants to be shifted so far. ``rule`` says where it is not: "each_axis"
+    along an axis that one window covers, "shorter_axis" at all where one window covers the shorter axis,
+    "always" nowhere."""
+    down, across = grid[0] > window[0], grid[1] > window[1]
+    if rule == "always":
+        down = across = True
+    elif rule == "shorter_axis":
+        down = across = min(grid[0] - window[0], grid[1] - window[1]) > 0
+    return shift[0] * down, shift[1] * across
+
+
 def stem_convolutions(channels: int, width: int, patch: int) -> tuple[Convolution, ...]:
     """The convolutional stem for a patch: strides of two as often as they go, then what is left of the
     patch (16 -> 2 2 2 2; 14 -> 2 7), doubling the channels up to half the width; then 1 x 1 to D."""

@@ -13,10 +13,16 @@ from vitreous.layers.geometry import stem_convolutions
 
 def pad_to_patches(images: Tensor, patch: int) -> Tensor:
     """(B, C, H, W) -> (B, C, rows * p, cols * p): zeros at the bottom and the right, where a side is no
-    multiple of the patch. Zero is the mean colour of a normalised picture. Nothing is ever cropped."""
+    multiple of the patch. Zero is the mean colour of a normalised picture."""
     height, width = images.shape[-2:]
     below, right = -height % patch, -width % patch
     return pad(images, (0, right, 0, below)) if below or right else images
+
+
+def cut_to_patches(images: Tensor, patch: int) -> Tensor:
+    """(B, C, H, W) -> (B, C, rows * p, cols * p): what is beyond the last whole patch is left out."""
+    height, width = images.shape[-2:]
+    return images[..., : height // patch * patch, : width // patch * patch]
 
 
 def patchify(images: Tensor, patch: int) -> Tensor:
@@ -42,22 +48,28 @@ class PatchTokens(nn.Module):
 
     The matrix is kept as the kernel of a convolution with stride p, which is the same product and
     faster on most machines; ``flatten_and_project`` is eq. 1 to the letter, from the same weights.
+    With ``cut_edges`` a part of a patch at the bottom or the right is left out; else it is padded.
     """
 
-    def __init__(self, channels: int, width: int, patch: int) -> None:
+    def __init__(self, channels: int, width: int, patch: int, *, cut_edges: bool = False) -> None:
         super().__init__()
         self.patch = patch
+        self.cut_edges = cut_edges
         self.projection = nn.Conv2d(channels, width, kernel_size=patch, stride=patch)
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, P, D)."""
-        grid = self.projection(pad_to_patches(images, self.patch))  # (B, D, rows, cols)
+        grid = self.projection(self._whole(images))  # (B, D, rows, cols)
         return grid.flatten(2).transpose(1, 2)  # (B, P, D)
 
     def flatten_and_project(self, images: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, P, D), as eq. 1 writes it."""
-        patches = patchify(pad_to_patches(images, self.patch), self.patch)  # (B, P, C * p * p)
+        patches = patchify(self._whole(images), self.patch)  # (B, P, C * p * p)
         return linear(patches, self.projection.weight.flatten(1), self.projection.bias)
+
+    def _whole(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, rows * p, cols * p)."""
+        return cut_to_patches(images, self.patch) if self.cut_edges else pad_to_patches(images, self.patch)
 
 
 class ConvStem(nn.Module):

@@ -44,18 +44,24 @@ def resize_positions(table: Tensor, origin: Layout, target: Layout, method: str)
 
     The same grid comes back untouched, bit for bit. ``method`` travels with the weights, because the
     libraries that trained them differ: "antialias" (timm; resampled in float32 there), "plain"
-    (transformers, DINO), "corners" (torchvision; the corner patches stay corners), "offset" (DINOv2's
-    own code: a tenth of a patch is added to the wanted grid, and the scale follows from that).
+    (transformers), "float32" (DINOv2 in transformers: plain, in this type whatever the table's), "corners"
+    (torchvision; the corner patches stay corners), "offset" (DINOv2's own code, in float32: a tenth of a
+    patch is added to the wanted grid, and the scale follows from that),
+    "sequence" (the decoder of transformers' ViTMAE: the patches as one line, row after row, stretched).
     """
     if (origin.rows, origin.cols) == (target.rows, target.cols):
         return table
     prefix, grid = origin.split(table)  # (1, T, D), (1, D, rows, cols)
     if method == "offset":
         scale = ((target.rows + 0.1) / origin.rows, (target.cols + 0.1) / origin.cols)
-        resized = interpolate(grid, scale_factor=scale, mode="bicubic", align_corners=False)
+        resized = interpolate(grid.float(), scale_factor=scale, mode="bicubic", align_corners=False)
+    elif method == "sequence":
+        line = grid.flatten(2)[:, :, None]  # (1, D, 1, P)
+        resized = interpolate(line, size=(1, target.patches), mode="bicubic", align_corners=False)
+        resized = resized.reshape(1, -1, target.rows, target.cols)  # (1, D, rows, cols)
     else:
         resized = interpolate(
-            grid.float() if method == "antialias" else grid,
+            grid.float() if method in ("antialias", "float32") else grid,
             size=(target.rows, target.cols),
             mode="bicubic",
             antialias=method == "antialias",

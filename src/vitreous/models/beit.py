@@ -31,6 +31,8 @@ class MaskedTokens(Model):
         self.backbone = backbone
         width = config.backbone.out_channels
         self.mask_token = nn.Parameter(torch.zeros(1, 1, width))
+        eps = config.backbone.encoder.norm_eps
+        self.head_norm = nn.LayerNorm(width, eps=eps) if config.head_norm else nn.Identity()
         self.head = nn.Linear(width, config.visual_tokens)
         nn.init.trunc_normal_(self.mask_token, std=0.02)
         nn.init.trunc_normal_(self.head.weight, std=0.02)
@@ -44,4 +46,4 @@ class MaskedTokens(Model):
         if hidden is not None:
             patches = torch.where(hidden[..., None], self.mask_token, patches)
         tokens = self.backbone.encode(embed.place(patches, layout), layout)  # (B, T+P, D)
-        return VisualTokenLogits(self.head(tokens[:, layout.prefix :]))
+        return VisualTokenLogits(self.head(self.head_norm(tokens[:, layout.prefix :])))

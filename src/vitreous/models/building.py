@@ -11,10 +11,12 @@ from vitreous.models.config import (
     DeiTConfig,
     MaskedTokensConfig,
     ModelConfig,
+    UPerNetConfig,
 )
 from vitreous.models.deit import DeiT
 from vitreous.models.mae import build_mae
 from vitreous.models.model import Model
+from vitreous.models.upernet import UPerNet
 
 
 def build_model(config: ModelConfig) -> Model:
@@ -36,4 +38,6 @@ def build_model(config: ModelConfig) -> Model:
         return DeiT(config, build_vit(config.backbone))
     if isinstance(config, MaskedTokensConfig):
         return MaskedTokens(config, build_vit(config.backbone))
+    if isinstance(config, UPerNetConfig):
+        return UPerNet(config, build_vit(config.backbone))
     return build_mae(config)

@@ -18,10 +18,13 @@ from vitreous.config import from_plain, to_plain
 from vitreous.errors import ConfigError, nearest
 from vitreous.models.config import (
     ClassifierConfig,
+    ConvNetConfig,
+    ConvNetName,
     DeiTConfig,
     MAEConfig,
     MaskedTokensConfig,
     ModelConfig,
+    UPerNetConfig,
 )
 
 if TYPE_CHECKING:
@@ -60,9 +63,18 @@ def _beit(
     return ClassifierConfig(backbone=backbone, pool="mean", pool_norm=True)
 
 
+def _upernet(classifier: ClassifierConfig, taps: tuple[int, int, int, int]) -> UPerNetConfig:
+    """The backbone of a classifier under a head for every place."""
+    return UPerNetConfig(backbone=classifier.vit, taps=taps)
+
+
 def _mae(width: int, depth: int, heads: int, patch: int, image_size: int = 224, **decoder: Any) -> MAEConfig:
     backbone = replace(_backbone(width, depth, heads, patch, image_size), positions="sincos2d")
     return MAEConfig(backbone=backbone, **decoder)
+
+
+def _convnet(architecture: ConvNetName, image_size: int = 224) -> ConvNetConfig:
+    return ConvNetConfig(architecture=architecture, image_size=(image_size, image_size))
 
 
 def _dinov2(width: int, depth: int, heads: int, image_size: int = 518, patch: int = 14) -> ClassifierConfig:
@@ -126,6 +138,9 @@ CATALOG: Mapping[str, ModelConfig] = {
     ),
     "beit_b_16_masked": MaskedTokensConfig(backbone=_relative(768, 12, 12, 16, layer_scale=0.1)),
     "beit_l_16_masked": MaskedTokensConfig(backbone=_relative(1024, 24, 16, 16, layer_scale=1e-5)),
+    "beit_tiny_upernet": _upernet(_beit(32, 4, 4, 4, layer_scale=0.1, image_size=32), (1, 2, 3, 4)),
+    "beit_b_16_upernet": _upernet(_beit(768, 12, 12, 16, 0.1, image_size=640), (4, 6, 8, 12)),
+    "beit_l_16_upernet": _upernet(_beit(1024, 24, 16, 16, 1e-5, image_size=640), (8, 12, 16, 24)),
     "mae_tiny": _mae(
         64, 4, 4, 4, 32, decoder_width=32, decoder_depth=2, decoder_heads=4, decoder_mlp_width=128
     ),
@@ -141,6 +156,28 @@ CATALOG: Mapping[str, ModelConfig] = {
     "dinov3_s_16": _dinov3(384, 12, 6),
     "dinov3_b_16": _dinov3(768, 12, 12),
     "dinov3_l_16": _dinov3(1024, 24, 16),
+    # Convolutional networks at the sizes of torchvision's published weights.
+    "resnet_18": _convnet("resnet18"),
+    "resnet_34": _convnet("resnet34"),
+    "resnet_50": _convnet("resnet50"),
+    "resnet_101": _convnet("resnet101"),
+    "resnet_152": _convnet("resnet152"),
+    "efficientnet_b0": _convnet("efficientnet_b0"),
+    "efficientnet_b1": _convnet("efficientnet_b1", 240),
+    "efficientnet_b2": _convnet("efficientnet_b2", 288),
+    "efficientnet_b3": _convnet("efficientnet_b3", 300),
+    "efficientnet_b4": _convnet("efficientnet_b4", 380),
+    "efficientnet_b5": _convnet("efficientnet_b5", 456),
+    "efficientnet_b6": _convnet("efficientnet_b6", 528),
+    "efficientnet_b7": _convnet("efficientnet_b7", 600),
+    "regnet_y_400mf": _convnet("regnet_y_400mf"),
+    "regnet_y_800mf": _convnet("regnet_y_800mf"),
+    "regnet_y_1_6gf": _convnet("regnet_y_1_6gf"),
+    "regnet_y_3_2gf": _convnet("regnet_y_3_2gf"),
+    "regnet_y_8gf": _convnet("regnet_y_8gf"),
+    "regnet_y_16gf": _convnet("regnet_y_16gf"),
+    "regnet_y_32gf": _convnet("regnet_y_32gf"),
+    "regnet_y_128gf": _convnet("regnet_y_128gf", 384),
 }
 
 

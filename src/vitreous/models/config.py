@@ -6,14 +6,42 @@ width) in pixels and ``channels``. ``family_of`` names what a paper would call i
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from vitreous.backbones.config import BackboneConfig, EncoderConfig, SwinConfig, ViTConfig
-from vitreous.errors import ConfigError
+from vitreous.backbones.config import (
+    BackboneConfig,
+    EncoderConfig,
+    PositionResize,
+    SwinConfig,
+    ViTConfig,
+)
+from vitreous.errors import ConfigError, nearest
 
 Pool = Literal["class", "mean", "class_mean"]
 Head = Literal["linear", "mlp"]
-ConvNetName = Literal["resnet50", "efficientnet_b7", "regnet_y_16gf"]
+ConvNetName = Literal[
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "resnet152",
+    "efficientnet_b0",
+    "efficientnet_b1",
+    "efficientnet_b2",
+    "efficientnet_b3",
+    "efficientnet_b4",
+    "efficientnet_b5",
+    "efficientnet_b6",
+    "efficientnet_b7",
+    "regnet_y_400mf",
+    "regnet_y_800mf",
+    "regnet_y_1_6gf",
+    "regnet_y_3_2gf",
+    "regnet_y_8gf",
+    "regnet_y_16gf",
+    "regnet_y_32gf",
+    "regnet_y_128gf",
+]
 
 
 class _OnBackbone:
@@ -86,10 +114,11 @@ class DeiTConfig(_OnBackbone):
 @dataclass(frozen=True, kw_only=True)
 class MaskedTokensConfig(_WithoutClasses):
     """BEiT's pretraining: hidden patches are replaced by a mask token, and a head says which visual token
-    each patch had."""
+    each patch had. ``head_norm`` normalises once more between backbone and head."""
 
     backbone: ViTConfig
     visual_tokens: int = 8192
+    head_norm: bool = False
 
     def __post_init__(self) -> None:
         if self.visual_tokens < 1:
@@ -99,7 +128,8 @@ class MaskedTokensConfig(_WithoutClasses):
 @dataclass(frozen=True, kw_only=True)
 class MAEConfig(_WithoutClasses):
     """A masked autoencoder: the backbone sees the visible patches only, a light decoder rebuilds the rest.
-    Norm epsilon and activation of the decoder are the backbone's."""
+    Norm epsilon and activation of the decoder are the backbone's. ``normalised_targets`` says what the
+    rebuilt patches stand for: pixels, or pixels of which each patch's mean and deviation were taken away."""
 
     backbone: ViTConfig
     decoder_width: int = 512
@@ -107,11 +137,18 @@ class MAEConfig(_WithoutClasses):
     decoder_heads: int = 16
     decoder_mlp_width: int = 2048
     decoder_positions: Literal["learned", "sincos2d"] = "sincos2d"
+    decoder_position_resize: PositionResize = "antialias"
     mask_ratio: float = 0.75  # share of the patches that is hidden
+    normalised_targets: bool = False
 
     def __post_init__(self) -> None:
         if not self.backbone.class_token:
             raise ConfigError("a masked autoencoder needs a class token")
+        if self.backbone.attention != "plain":
+            raise ConfigError(
+                f"a masked autoencoder needs plain attention, got {self.backbone.attention}: which patches"
+                " its encoder sees changes, and only their positions tell where they are"
+            )
         for name in ("decoder_width", "decoder_depth", "decoder_heads", "decoder_mlp_width"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be 1 or more, got {getattr(self, name)}")
@@ -121,8 +158,19 @@ class MAEConfig(_WithoutClasses):
             )
         if self.decoder_positions == "sincos2d" and self.decoder_width % 4:
             raise ConfigError(f"sincos2d positions need a width divisible by 4, got {self.decoder_width}")
-        if not 0 < self.mask_ratio < 1:
-            raise ConfigError(f"mask_ratio is a share above 0 and below 1, got {self.mask_ratio}")
+        if not 0 <= self.mask_ratio < 1:
+            raise ConfigError(f"mask_ratio is a share from 0 to below 1, got {self.mask_ratio}")
+        self.visible(self.backbone.grid[0] * self.backbone.grid[1])
+
+    def visible(self, patches: int) -> int:
+        """V, how many of so many patches the encoder sees. ConfigError where that is none."""
+        visible = int(patches * (1 - self.mask_ratio))
+        if visible < 1:
+            raise ConfigError(
+                f"mask_ratio {self.mask_ratio} hides all {patches} patches; wanted a lower one, smaller"
+                " patches or a larger picture"
+            )
+        return visible
 
     @property
     def decoder(self) -> EncoderConfig:
@@ -147,11 +195,42 @@ class ConvNetConfig:
 
     def __post_init__(self) -> None:
         _check_classes(self.classes)
+        known = get_args(ConvNetName)
+        if self.architecture not in known:
+            tail = nearest(str(self.architecture), known)
+            raise ConfigError(f"unknown convolutional network {self.architecture!r}{tail}")
         if self.channels != 3:
             raise ConfigError(f"{self.architecture} takes 3 channels, got {self.channels}")
+        if min(self.image_size) < 1:
+            raise ConfigError(f"image size must be positive, got {self.image_size}")
 
 
-ModelConfig = ClassifierConfig | DeiTConfig | MaskedTokensConfig | MAEConfig | ConvNetConfig
+@dataclass(frozen=True, kw_only=True)
+class UPerNetConfig(_OnBackbone):
+    """A class for each place: the maps after four blocks of a ViT (``taps``, counted from 1), a pyramid of
+    them, and an auxiliary head for training, whose depth of 0 means none."""
+
+    backbone: ViTConfig
+    taps: tuple[int, int, int, int]
+    classes: int = 150
+    pool_scales: tuple[int, ...] = (1, 2, 3, 6)
+    auxiliary_depth: int = 1
+    auxiliary_width: int = 256
+    auxiliary_join: bool = False  # lay the auxiliary head's input beside what came out of it
+
+    def __post_init__(self) -> None:
+        if self.classes < 1:
+            raise ConfigError(f"classes must be 1 or more, got {self.classes}")
+        if not all(1 <= tap <= self.backbone.depth for tap in self.taps):
+            taps = ", ".join(map(str, self.taps))
+            raise ConfigError(f"taps are blocks from 1 to {self.backbone.depth}, got {taps}")
+        if not self.pool_scales or min(self.pool_scales) < 1:
+            raise ConfigError(f"pool_scales must be 1 or more, got {self.pool_scales}")
+        if self.auxiliary_depth < 0 or self.auxiliary_width < 1:
+            raise ConfigError("auxiliary_depth must be 0 or more and auxiliary_width 1 or more")
+
+
+ModelConfig = ClassifierConfig | DeiTConfig | MaskedTokensConfig | MAEConfig | UPerNetConfig | ConvNetConfig
 
 # What a checkpoint's "family" is read with; several families share a configuration.
 FAMILIES: Mapping[str, type[ModelConfig]] = {
@@ -162,6 +241,7 @@ FAMILIES: Mapping[str, type[ModelConfig]] = {
     "deit": DeiTConfig,
     "beit_masked": MaskedTokensConfig,
     "mae": MAEConfig,
+    "upernet": UPerNetConfig,
     "convnet": ConvNetConfig,
 }
 
@@ -176,9 +256,15 @@ def family_of(config: ModelConfig) -> str:
         DeiTConfig: "deit",
         MaskedTokensConfig: "beit_masked",
         MAEConfig: "mae",
+        UPerNetConfig: "upernet",
         ConvNetConfig: "convnet",
     }
     return kinds[type(config)]
+
+
+def is_classifier(config: ModelConfig) -> bool:
+    """Whether the model says of a whole picture which class it shows."""
+    return isinstance(config, ClassifierConfig | DeiTConfig | ConvNetConfig)
 
 
 def with_image_size(config: ModelConfig, image_size: tuple[int, int]) -> ModelConfig:

@@ -19,7 +19,7 @@ def describe(config: ModelConfig) -> dict[str, Any]:
     if isinstance(config, ClassifierConfig):
         values |= {"pool": config.pool, "head": config.head}
     if isinstance(config, MAEConfig):
-        names = ("decoder_width", "decoder_depth", "decoder_heads", "mask_ratio")
+        names = ("decoder_width", "decoder_depth", "decoder_heads", "mask_ratio", "normalised_targets")
         values |= {name: getattr(config, name) for name in names}
     return values
 
@@ -38,6 +38,7 @@ def _vit(vit: ViTConfig) -> dict[str, Any]:
         "registers": vit.registers,
         "positions": " and ".join(positions) or "none",
         "position_resize": vit.position_resize,
+        **({"bias_resize": vit.bias_resize} if vit.attention == "relative" else {}),
         "norm_eps": encoder.norm_eps,
         "activation": encoder.activation if encoder.mlp == "plain" else encoder.mlp,
         "layer_scale": encoder.layer_scale is not None,

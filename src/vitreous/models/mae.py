@@ -38,7 +38,9 @@ class Decoder(nn.Module):
         self.embed = nn.Linear(backbone.out_channels, width)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, width))
         native = Layout(backbone.prefix, *backbone.grid)
-        self.positions = build_positions(config.decoder_positions, width, native, backbone.position_resize)
+        self.positions = build_positions(
+            config.decoder_positions, width, native, config.decoder_position_resize
+        )
         self.encoder = Encoder(blocks, [Attention(width, heads) for _ in range(config.decoder_depth)])
         self.norm = nn.LayerNorm(width, eps=blocks.norm_eps)
         self.paint = nn.Linear(width, backbone.channels * backbone.patch**2)
@@ -48,14 +50,17 @@ class Decoder(nn.Module):
     def forward(self, tokens: Tensor, places: Tensor, layout: Layout) -> Tensor:
         """Encoded prefix and visible patches (B, T+V, D), where each patch stands among them (B, P) ->
         all patches (B, P, C * p * p). Places of V and more are hidden patches."""
+        rebuilt = self.norm(self.encoder(self._completed(tokens, places, layout), layout))  # (B, T+P, M)
+        return self.paint(rebuilt[:, layout.prefix :])  # (B, P, C * p * p)
+
+    def _completed(self, tokens: Tensor, places: Tensor, layout: Layout) -> Tensor:
+        """(B, T+V, D), (B, P) -> (B, T+P, M): mask tokens where patches are hidden, positions added."""
         tokens = self.embed(tokens)  # (B, T+V, M)
         prefix, visible = tokens[:, : layout.prefix], tokens[:, layout.prefix :]
         missing = self.mask_token.expand(len(tokens), layout.patches - visible.shape[1], -1)
         shuffled = torch.cat([visible, missing.to(visible)], dim=1)  # (B, P, M)
         patches = shuffled.gather(1, places[..., None].expand(-1, -1, shuffled.shape[2]))
-        whole = torch.cat([prefix, patches], dim=1) + self.positions(layout).to(tokens.device)
-        rebuilt = self.norm(self.encoder(whole, layout))  # (B, T+P, M)
-        return self.paint(rebuilt[:, layout.prefix :])  # (B, P, C * p * p)
+        return torch.cat([prefix, patches], dim=1) + self.positions(layout).to(tokens.device)
 
 
 class MaskedAutoencoder(Model):
@@ -74,21 +79,27 @@ class MaskedAutoencoder(Model):
     def forward(self, images: Tensor, noise: Tensor | None = None) -> Reconstruction:
         """(B, C, H, W), and a number for each patch (B, P) -> the rebuilt patches.
 
-        The patches with the smallest numbers stay visible; None draws them from torch's generator.
+        The patches with the smallest numbers stay visible, of equal ones the first; None draws them from
+        torch's generator. ConfigError for pictures so small that ``mask_ratio`` leaves no patch to see.
         """
-        embed = self.backbone.embed
         layout = self.embed_layout(images)
         if noise is None:
             noise = torch.rand(len(images), layout.patches, device=images.device)
-        order = noise.argsort(dim=1)  # (B, P), visible ones first
-        visible = int(layout.patches * (1 - self.config.mask_ratio))  # V
-        tokens = embed(images, layout)  # (B, T+P, D)
-        prefix, patches = tokens[:, : layout.prefix], tokens[:, layout.prefix :]
-        kept = order[:, :visible, None].expand(-1, -1, patches.shape[2])
-        seen = torch.cat([prefix, patches.gather(1, kept)], dim=1)  # (B, T+V, D)
-        encoded = self.backbone.encode(seen, Layout(layout.prefix, 1, visible))
+        order = noise.argsort(dim=1, stable=True)  # (B, P), visible ones first
+        visible = self.config.visible(layout.patches)  # V
+        # The tokens of the whole picture are kept under no name: that would be memory.
+        encoded = self.backbone.encode(
+            self._seen(images, order[:, :visible], layout), Layout(layout.prefix, 1, visible)
+        )  # (B, T+V, D)
         places = order.argsort(dim=1)  # (B, P), the inverse of ``order``
         return Reconstruction(self.decoder(encoded, places, layout), places >= visible)
+
+    def _seen(self, images: Tensor, kept: Tensor, layout: Layout) -> Tensor:
+        """(B, C, H, W), the numbers of the visible patches (B, V) -> embedded tokens (B, T+V, D)."""
+        tokens = self.backbone.embed(images, layout)  # (B, T+P, D)
+        prefix, patches = tokens[:, : layout.prefix], tokens[:, layout.prefix :]
+        kept = kept[..., None].expand(-1, -1, patches.shape[2])
+        return torch.cat([prefix, patches.gather(1, kept)], dim=1)
 
 
 def build_mae(config: MAEConfig) -> MaskedAutoencoder:

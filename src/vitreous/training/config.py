@@ -12,7 +12,7 @@ from vitreous.config import from_plain, to_plain
 from vitreous.data.augment import AugmentConfig
 from vitreous.errors import ConfigError, nearest
 from vitreous.models import catalog
-from vitreous.models.config import ModelConfig
+from vitreous.models.config import ModelConfig, is_classifier
 
 Precision = Literal["auto", "float32", "bfloat16"]
 Track = Literal["auto", "tensorboard", "none"]
@@ -37,9 +37,9 @@ class ModelChoice:
             channels=self.channels,
             options=self.options,
         )
-        if config.classes != classes:
+        if not is_classifier(config):
             raise ConfigError(
-                f"{self.name} tells no classes apart, and its pretraining is not there yet;"
+                f"{self.name} is no classifier of whole pictures, and what it learns is not taught here yet;"
                 " wanted a classifier"
             )
         return config

@@ -16,6 +16,7 @@ from vitreous.data.folder import check_trainable, read_data
 from vitreous.data.preprocess import Preprocess
 from vitreous.errors import DataError, PictureError
 from vitreous.evaluation.evaluate import trained_on
+from vitreous.evaluation.matching import match
 from vitreous.models import catalog
 from vitreous.models.model import Model
 from vitreous.training.config import TrainConfig
@@ -50,7 +51,10 @@ def set_up(config: TrainConfig) -> Setup:
     lineage: dict[str, object] = {"data": trained_on(splits, config.data, config.seed)}
     seed_torch("weights", config.seed)
     if config.model.source is not None:
-        parent, notes = _go_on(config, train)
+        checkpoint = read_any(Path(config.model.source))
+        train, validation, known = _as_the_model_calls_them(train, validation, checkpoint.classes)
+        parent, notes = _go_on(config, checkpoint, train)
+        notes = (*known, *notes)
         lineage["from"] = {"source": config.model.source, "lineage": parent.lineage}
         model, preprocess = parent.model, parent.preprocess
     else:
@@ -68,11 +72,26 @@ def set_up(config: TrainConfig) -> Setup:
     )
 
 
-def _go_on(config: TrainConfig, train: Collection) -> tuple[Checkpoint, tuple[str, ...]]:
-    assert config.model.source is not None
+def _as_the_model_calls_them(
+    train: Collection, validation: Collection, classes: tuple[str, ...]
+) -> tuple[Collection, Collection, tuple[str, ...]]:
+    """Data with all the classes of the model, in another order or called by WordNet ids, in the model's
+    order and words, so that its head can be kept; other data as it is."""
+    if train.classes == classes or len(train.classes) != len(classes):
+        return train, validation, ()
+    try:
+        renamed = match(train, classes), match(validation, classes)
+    except DataError:
+        return train, validation, ()
+    note = renamed[0].note or "the data has the model's classes in another order"
+    return renamed[0].collection, renamed[1].collection, (f"{note}; the head is kept",)
+
+
+def _go_on(
+    config: TrainConfig, checkpoint: Checkpoint, train: Collection
+) -> tuple[Checkpoint, tuple[str, ...]]:
     size = config.model.image_size
     image_size = (size, size) if isinstance(size, int) else size
-    checkpoint = read_any(Path(config.model.source))
     return adapt(checkpoint, classes=train.classes, image_size=image_size)
 
 

@@ -7,6 +7,7 @@ A kernel there is (in, out); the projections to queries, keys and values are (D,
 from torch import Tensor
 
 from vitreous.backbones.config import EncoderConfig, ViTConfig
+from vitreous.checkpoints.foreign.class_names import unnamed
 from vitreous.checkpoints.foreign.names import CLASS_TOKEN, NORM, PATCHES, POSITIONS, Names
 from vitreous.checkpoints.foreign.plan import (
     Found,
@@ -14,7 +15,6 @@ from vitreous.checkpoints.foreign.plan import (
     Reader,
     Shapes,
     named,
-    numbered,
     refuse,
     square_side,
     table_rows,
@@ -92,15 +92,16 @@ def plan(found: Found, model: str | None) -> Plan:
         ours: tuple(prefix + part for part in theirs)
         for ours, theirs in (NAMES.table(config.vit.depth) | head).items()
     }
+    classes = unnamed(config.classes)
     preprocess = Preprocess(size=config.vit.image_size, shorter=None, interpolation="bilinear")
     return Plan(
         LAYOUT,
         config,
         preprocess,
-        numbered(config.classes),
+        classes.names,
         table,
         unused=tuple(key for key in shapes if prefix and not key.startswith(prefix)),
-        assumed=("preprocessing", "class names"),
+        assumed=("preprocessing", *classes.assumed),
         orient=_oriented,
     )
 

@@ -13,13 +13,17 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
+from vitreous.errors import CheckpointError
+
 Table: TypeAlias = Mapping[str, tuple[str, ...]]
 
 ZERO = ""
+DEPTH_LIMIT = 500  # the deepest published models have 60
 BLOCK = "backbone.encoder.blocks"
 PATCHES = "backbone.embed.patches.projection"
 POSITIONS = "backbone.embed.positions.table"
 CLASS_TOKEN = "backbone.embed.class_token"
+DISTILLATION_TOKEN = "backbone.embed.distillation_token"
 REGISTERS = "backbone.embed.registers"
 NORM = "backbone.norm"
 
@@ -37,7 +41,10 @@ class Names:
     ours: str = BLOCK
 
     def table(self, depth: int) -> dict[str, tuple[str, ...]]:
-        """Every tensor that a model of this depth may have, ours to theirs."""
+        """Every tensor that a model of this depth may have, ours to theirs. CheckpointError for a depth
+        that no model has: it comes from a file, and must not cost memory."""
+        if depth > DEPTH_LIMIT:
+            raise CheckpointError(f"{depth} blocks, more than the {DEPTH_LIMIT} that a model may have")
         inside = {
             f"{self.ours}.{index}.{ours}": tuple(
                 name and self.block.format(index) + self.separator + name for name in theirs
@@ -61,14 +68,16 @@ def layer(ours: str, *theirs: str) -> dict[str, tuple[str, ...]]:
 
 
 def gather(table: Table, found: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Their tensors under our names. What is not there, or only in part, is left out."""
+    """Their tensors under our names, each in memory of its own order. What is not there, or only in part,
+    is left out. ``found`` is asked for one tensor at a time, and no longer than it takes to join them."""
     tensors = {}
     for ours, theirs in table.items():
-        named = [found[name] for name in theirs if name and name in found]
-        if named and len(named) == len(theirs) - theirs.count(ZERO):
-            zero = torch.zeros_like(named[0])
-            parts = [found[name] if name else zero for name in theirs]
-            tensors[ours] = parts[0] if len(parts) == 1 else torch.cat(parts)
+        named = [name for name in theirs if name]
+        if named and all(name in found for name in named):
+            parts = [found[name] if name else None for name in theirs]
+            given = next(part for part in parts if part is not None)
+            whole = [torch.zeros_like(given) if part is None else part for part in parts]
+            tensors[ours] = whole[0].contiguous() if len(whole) == 1 else torch.cat(whole)
     return tensors
 
 

@@ -4,30 +4,37 @@ A reader knows one kind of file by its names. Its plan says which model a file h
 become ours; building the model is one more step.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from math import isqrt
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
-from vitreous.backbones.config import ViTConfig
 from vitreous.checkpoints.file import Checkpoint
 from vitreous.checkpoints.foreign.names import Names, Table, gather
+from vitreous.checkpoints.imagenet import SOURCES
 from vitreous.checkpoints.stored import Stored
 from vitreous.checkpoints.weights import listed, load_weights
 from vitreous.data.preprocess import Preprocess
 from vitreous.errors import CheckpointError, ConfigError
 from vitreous.models.catalog import CATALOG, configure
-from vitreous.models.config import ClassifierConfig, ModelConfig, family_of
+from vitreous.models.config import (
+    ClassifierConfig,
+    DeiTConfig,
+    MaskedTokensConfig,
+    ModelConfig,
+    family_of,
+)
 
 Shapes = Mapping[str, tuple[int, ...]]
+OnViT = TypeVar("OnViT", ClassifierConfig, DeiTConfig, MaskedTokensConfig)
 
 # Heads of the widths that published models have. A file of weights does not say how many heads its
 # queries are cut into, and a wrong number loads silently.
 HEADS = {192: 3, 256: 4, 320: 5, 384: 6, 512: 8, 640: 10, 768: 12, 832: 13, 896: 14, 1024: 16}
-HEADS |= {1152: 16, 1280: 16, 1408: 16, 1664: 16}
+HEADS |= {1152: 16, 1280: 16, 1408: 16, 1536: 24, 1664: 16}
 
 # Of the pixels of ImageNet in 0..1: what most published weights were trained with.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -106,8 +113,7 @@ class Plan:
                 f"{name}: {len(strange)} tensors that {self.layout}'s {self.family} does not explain:"
                 f" {listed(strange)}"
             )
-        turned = {key: self.orient(key, tensor) for key, tensor in found.items()}
-        tensors = self.finish(gather(self.table, turned))
+        tensors = self.finish(gather(self.table, _Turned(found, self.orient)))
         tensors |= {key: torch.zeros(shape) for key, shape in self.zeros.items()}
         spelling = {ours: _spelling(theirs, found) for ours, theirs in self.table.items()}
         model = load_weights(self.config, tensors, name, dtype=dtype, spelling=spelling)
@@ -116,7 +122,30 @@ class Plan:
             origin["unused"] = list(self.unused)
         if self.assumed:
             origin["assumed"] = list(self.assumed)
+        sources = [text for title, text in SOURCES.items() if f"class names of {title}" in self.assumed]
+        if sources:
+            origin["class_names"] = sources[0]
         return Checkpoint(model, self.preprocess, self.classes, lineage=origin)
+
+
+class _Turned(Mapping[str, Tensor]):
+    """Their tensors with torch's order of axes, each turned when it is asked for."""
+
+    def __init__(self, found: Mapping[str, Tensor], orient: Callable[[str, Tensor], Tensor]) -> None:
+        self.found = found
+        self.orient = orient
+
+    def __getitem__(self, key: str) -> Tensor:
+        return self.orient(key, self.found[key])
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.found)
+
+    def __len__(self) -> int:
+        return len(self.found)
 
 
 class Reader(NamedTuple):
@@ -149,6 +178,13 @@ def patch_kernel(shapes: Shapes, theirs: str, name: str) -> tuple[int, int, int]
     if shape[2] != shape[3]:
         raise CheckpointError(f"{name}: patches of {shape[2]}x{shape[3]} pixels; only square ones are read")
     return shape[0], shape[1], shape[2]
+
+
+def imagenet_statistics(channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """ImageNet's mean and standard deviation; for one channel the mean of the three values."""
+    if channels == 1:
+        return (sum(IMAGENET_MEAN) / 3,), (sum(IMAGENET_STD) / 3,)
+    return IMAGENET_MEAN, IMAGENET_STD
 
 
 def rows_of(shapes: Shapes, theirs: str, name: str) -> int:
@@ -188,18 +224,19 @@ def heads_of(width: int, name: str) -> int:
     return HEADS[width]
 
 
-def named(config: ClassifierConfig, model: str, name: str) -> ClassifierConfig:
+def named(config: OnViT, model: str, name: str) -> OnViT:
     """What was read off a bare file, held to the size of a catalog model: its depth, width and heads.
 
     Where the two differ, the strict loader lists the tensors.
     """
     if model not in CATALOG:
         raise CheckpointError(f"{name}: {_unknown(model)}")
-    known = CATALOG[model]
-    if not isinstance(known, ClassifierConfig) or not isinstance(known.backbone, ViTConfig):
-        raise CheckpointError(f"{name}: holds a plain ViT, but {model} is none")
-    wanted, found = known.backbone, config.backbone
-    assert isinstance(found, ViTConfig)
+    known, family, found = CATALOG[model], family_of(config), config.vit
+    if family_of(known) != family:
+        raise CheckpointError(
+            f"{name}: holds a model of family {family!r}, but {model} is {family_of(known)!r}"
+        )
+    wanted = known.vit  # type: ignore[union-attr]  # what is of the same family has one, too
     encoder = replace(found.encoder, width=wanted.encoder.width, mlp_width=wanted.encoder.mlp_width)
     grid = found.grid
     backbone = replace(
@@ -232,7 +269,7 @@ def missing_biases(table: Table, shapes: Shapes, endings: Collection[str]) -> di
 
 
 def numbered(classes: int) -> tuple[str, ...]:
-    """Names for classes whose names nobody kept."""
+    """Names for classes whose names nobody kept or knows; ``class_names.unnamed`` knows ImageNet's."""
     return tuple(f"class {index}" for index in range(classes))
 
 
@@ -242,16 +279,18 @@ def refuse_name(model: str | None, name: str) -> None:
         raise CheckpointError(f"{name}: config.json says the architecture; leave out name={model!r}")
 
 
-def refuse(shapes: Collection[str], reasons: Mapping[str, str], name: str) -> None:
-    """CheckpointError where a tensor shows a part that the plain ViT does not have; it is named."""
+def refuse(
+    shapes: Collection[str], reasons: Mapping[str, str], name: str, what: str = "the plain ViT"
+) -> None:
+    """CheckpointError where a tensor shows a part that ``what`` does not have; it is named."""
     for part, reason in reasons.items():
         found = [key for key in shapes if part in key]
         if found:
-            raise CheckpointError(f"{name}: {reason} ({found[0]}) is not a part of the plain ViT")
+            raise CheckpointError(f"{name}: {reason} ({found[0]}) is not a part of {what}")
 
 
 def _spelling(theirs: tuple[str, ...], found: Collection[str]) -> str:
-    missing = [name for name in theirs if name not in found]
+    missing = [name for name in theirs if name and name not in found]
     return " + ".join(missing or theirs)
 
 

@@ -37,9 +37,19 @@ class Writer(NamedTuple):
     write: Callable[[Checkpoint], dict[str, FileContent]]
 
 
+# Where a classifier's last norm stands, and what is said of it where there is no place for it.
+NORMS = {
+    "end": "its norm stands ahead of pooling",
+    "pool": "its norm stands after pooling",
+    "both": "it normalises ahead of pooling and after it",
+    "none": "it has no norm at its end",
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What a library's class on a plain ViT can be. An empty tuple or None leaves that value free."""
+    """What a library's class on a plain ViT can be. An empty tuple or None leaves that value free;
+    ``norms`` are keys of ``NORMS``."""
 
     eps: float | None = None
     activations: Collection[str] = ()
@@ -52,17 +62,23 @@ class Limits:
     no_class_token: bool = False
     headless: bool = False
     swiglu: bool = False
+    distillation: bool = False
+    attention: str | None = None
+    no_layer_scale: bool = False
+    cut_edges: bool = False
+    norms: Collection[str] = ()
 
     def reasons(self, config: ModelConfig) -> list[str]:
         """Why the class has no place for a model; empty where it has."""
         if isinstance(config, ConvNetConfig) or not isinstance(config.backbone, ViTConfig):
             return ["it does not stand on a plain ViT"]
         backbone, encoder = config.backbone, config.backbone.encoder
-        pool, head = "class", "linear"
+        pool, head, norm = "class", "linear", "end"
         if isinstance(config, ClassifierConfig):
-            pool, head = config.pool, config.head
+            pool, head, norm = config.pool, config.head, _norm_of(config)
         height, width = backbone.image_size
         lossy = height % backbone.patch or width % backbone.patch
+        lossy = lossy and not (backbone.cut_edges and self.cut_edges)
         known = ", ".join(self.activations)
         checks = {
             "it has a convolutional stem": backbone.stem != "linear",
@@ -70,6 +86,11 @@ class Limits:
             "it pools the mean of its patches": pool == "mean" and not self.mean_pool,
             "it pools class token and mean": pool == "class_mean" and not self.class_mean_pool,
             "its MLP is gated": encoder.mlp == "swiglu" and not self.swiglu,
+            "it has LayerScale": encoder.layer_scale is not None and self.no_layer_scale,
+            NORMS[norm]: bool(self.norms) and norm not in self.norms,
+            "it has a distillation token": backbone.distillation_token and not self.distillation,
+            f"its attention is {backbone.attention}, there it is {self.attention}": self.attention is not None
+            and backbone.attention != self.attention,
             "it has no class token": not backbone.class_token and not self.no_class_token,
             "it has a head of two layers": head == "mlp" and not self.mlp_head,
             "it has no head": config.classes == 0 and not self.headless,
@@ -85,6 +106,13 @@ class Limits:
         return [reason for reason, holds in checks.items() if holds]
 
 
+def _norm_of(config: ClassifierConfig) -> str:
+    ahead = not isinstance(config.backbone, ViTConfig) or config.backbone.final_norm
+    if config.pool_norm:
+        return "both" if ahead else "pool"
+    return "end" if ahead else "none"
+
+
 def plain_state(checkpoint: Checkpoint, *, keep_layer_scale: bool = False) -> dict[str, Tensor]:
     """The model's tensors under our names, without what most libraries have no name for."""
     state = {key: value.detach() for key, value in checkpoint.model.state_dict().items()}
@@ -92,15 +120,17 @@ def plain_state(checkpoint: Checkpoint, *, keep_layer_scale: bool = False) -> di
     if config.vit.encoder.layer_scale is not None and not keep_layer_scale:
         state = _without_layer_scale(state, config.vit.depth)
     if checkpoint.temperature != 1.0 and config.classes:
-        last = "head.output" if config.head == "mlp" else "head"
-        for leaf in ("weight", "bias"):
-            state[f"{last}.{leaf}"] = state[f"{last}.{leaf}"] / checkpoint.temperature
+        # The mean of two heads is divided with them.
+        for last in ("head", "head.output", "distillation_head"):
+            for key in (f"{last}.weight", f"{last}.bias"):
+                if key in state:
+                    state[key] = state[key] / checkpoint.temperature
     return state
 
 
 def native_positions(backbone: ViTConfig, state: Mapping[str, Tensor], prefix: int) -> Tensor:
     """The table of the native picture size with ``prefix`` rows ahead of the patches: (1, T+P, D)."""
-    placed = int(backbone.class_token and backbone.class_position)
+    placed = backbone.placed
     if backbone.positions == "learned":
         table = state[POSITIONS]
     else:

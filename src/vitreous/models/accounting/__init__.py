@@ -6,24 +6,23 @@ own FLOP counter does; norms, softmax and additions are left out (below 1% of a 
 """
 
 from vitreous.backbones.config import SwinConfig
+from vitreous.models.accounting.convnet import account_convnet
 from vitreous.models.accounting.plain import Account, account_autoencoder, account_plain
-from vitreous.models.config import ConvNetConfig, MAEConfig, ModelConfig
+from vitreous.models.accounting.upernet import account_upernet
+from vitreous.models.config import ConvNetConfig, MAEConfig, ModelConfig, UPerNetConfig
 
 __all__ = ["Account", "account"]
 
 
 def account(config: ModelConfig, image_size: tuple[int, int] | None = None) -> Account:
-    """Count a model at a picture size (height, width) in pixels; None is its native one.
-
-    Everything but a convolutional network is counted without torch.
-    """
+    """Count a model at a picture size (height, width) in pixels; None is its native one."""
     size = image_size or config.image_size
     if isinstance(config, ConvNetConfig):
-        from vitreous.models.accounting.convnet import account_convnet
-
         return account_convnet(config, size)
     if isinstance(config, MAEConfig):
         return account_autoencoder(config, size)
+    if isinstance(config, UPerNetConfig):
+        return account_upernet(config, size)
     if isinstance(config.backbone, SwinConfig):
         from vitreous.models.accounting.swin import account_swin
 

@@ -5,7 +5,12 @@ from typing import NamedTuple
 
 from vitreous.backbones.config import EncoderConfig, ViTConfig
 from vitreous.layers.geometry import grid_of, stem_convolutions
-from vitreous.models.config import ClassifierConfig, DeiTConfig, MAEConfig, MaskedTokensConfig
+from vitreous.models.config import (
+    ClassifierConfig,
+    DeiTConfig,
+    MAEConfig,
+    MaskedTokensConfig,
+)
 
 OnViT = ClassifierConfig | DeiTConfig | MaskedTokensConfig
 
@@ -36,20 +41,29 @@ class Account(NamedTuple):
 
 def account_plain(config: OnViT, vit: ViTConfig, image_size: tuple[int, int]) -> Account:
     """Count a model whose head stands on all tokens of a ViT."""
+    backbone, head = account_backbone(vit, image_size), _head(config)
+    return backbone._replace(
+        parameters=backbone.parameters + head.parameters,
+        macs=backbone.macs + head.macs * (backbone.patches if head.per_patch else 1),
+    )
+
+
+def account_backbone(vit: ViTConfig, image_size: tuple[int, int], depth: int | None = None) -> Account:
+    """Count a ViT without a head; ``depth`` is how many of its blocks are run, where not all are."""
+    run = vit if depth is None else replace(vit, depth=depth)
     rows, cols = grid_of(*image_size, vit.patch)
     patches = rows * cols
     tokens = patches + vit.prefix
-    attention = vit.depth * 2 * tokens**2 * vit.encoder.width
-    head = _head(config)
-    macs = _stem_macs(vit, *image_size) + vit.depth * _token_macs(vit.encoder) * tokens + attention
+    attention = run.depth * 2 * tokens**2 * vit.encoder.width
+    macs = _stem_macs(vit, *image_size) + run.depth * _token_macs(vit.encoder) * tokens + attention
     return Account(
-        parameters=_backbone_parameters(vit) + head.parameters,
+        parameters=_backbone_parameters(vit),
         tokens=tokens,
         patches=patches,
-        macs=macs + head.macs * (patches if head.per_patch else 1),
+        macs=macs,
         attention_macs=attention,
-        forward_bytes=FLOAT_BYTES * _forward_floats(vit, tokens),
-        training_bytes=FLOAT_BYTES * (_stem_floats(vit, patches) + _training_floats(vit, tokens)),
+        forward_bytes=FLOAT_BYTES * _forward_floats(run, tokens),
+        training_bytes=FLOAT_BYTES * (_stem_floats(vit, patches) + _training_floats(run, tokens)),
     )
 
 
@@ -58,9 +72,9 @@ def account_autoencoder(config: MAEConfig, image_size: tuple[int, int]) -> Accou
 
     ``tokens`` are the encoder's."""
     vit, blocks = config.backbone, config.decoder
-    rows, cols = grid_of(*image_size, vit.patch)
+    rows, cols = vit.grid_at(image_size)
     patches = rows * cols
-    seen = int(patches * (1 - config.mask_ratio)) + vit.prefix
+    seen = config.visible(patches) + vit.prefix
     whole = patches + vit.prefix
     width, painted = blocks.width, vit.channels * vit.patch**2
     attention = 2 * (vit.depth * seen**2 * vit.encoder.width + config.decoder_depth * whole**2 * width)
@@ -72,7 +86,11 @@ def account_autoencoder(config: MAEConfig, image_size: tuple[int, int]) -> Accou
     decoder = vit.encoder.width * width + width + width + table + 2 * width + width * painted + painted
     decoder += config.decoder_depth * _block_parameters(blocks)
     decoding = replace(vit, encoder=blocks, depth=config.decoder_depth, heads=config.decoder_heads)
-    forward = max(_forward_floats(vit, seen), _forward_floats(decoding, whole))
+    # Embedding: all patches, placed, and with the prefix; decoding: what was encoded is still there.
+    embedding = (2 * patches + whole) * vit.encoder.width
+    decoded = seen * vit.encoder.width + _forward_floats(decoding, whole)
+    drawn = 5 * patches  # a number for each patch, and two orders of 8 bytes
+    forward = max(embedding, _forward_floats(vit, seen), decoded) + drawn
     training = _training_floats(vit, seen) + _training_floats(decoding, whole)
     return Account(
         parameters=_backbone_parameters(vit) + decoder,
@@ -96,7 +114,8 @@ def _head(config: OnViT) -> _Head:
     width = config.backbone.out_channels
     if isinstance(config, MaskedTokensConfig):
         count = config.visual_tokens
-        return _Head(width + width * count + count, width * count, per_patch=True)
+        own = width + 2 * width * config.head_norm  # the mask token, and the norm
+        return _Head(own + width * count + count, width * count, per_patch=True)
     if isinstance(config, DeiTConfig):
         return _Head(2 * (width * config.classes + config.classes), 2 * width * config.classes)
     pooled, classes = config.pooled, config.classes

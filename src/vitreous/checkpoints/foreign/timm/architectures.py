@@ -1,7 +1,7 @@
 """What a name of timm's stands for and weights do not show: heads, activation and pooling.
 
-Only architectures that are plain ViTs are here. The others (CLIP, SigLIP with attention pooling, RADIO,
-SwiGLU, post-norm and parallel blocks) have parts that the plain ViT does not have.
+Only architectures that are plain ViTs, DeiTs, BEiTs or DINOv3s are here. The others (CLIP, SigLIP with
+attention pooling, RADIO, EVA-02, post-norm and parallel blocks) have parts that these do not have.
 """
 
 import re
@@ -13,15 +13,19 @@ from vitreous.models.config import Pool
 
 
 class Architecture(NamedTuple):
-    """What weights do not show; heads None: those that published models of its width have."""
+    """What weights do not show; heads None: those that published models of its width have. ``family`` is
+    the kind of file that the name stands for; ``gated`` says that its MLP is SwiGLU."""
 
     pool: Pool = "class"
     activation: Activation = "gelu"
     heads: int | None = None
+    family: str = "vit"
+    gated: bool = False
 
 
 _MEAN = Architecture(pool="mean")
 _MEAN_TANH = Architecture(pool="mean", activation="gelu_tanh")
+_DINOV3 = Architecture(pool="mean", family="dinov3")
 
 # Regular expressions for whole names; the first that matches counts.
 ARCHITECTURES: Mapping[str, Architecture] = {
@@ -37,14 +41,20 @@ ARCHITECTURES: Mapping[str, Architecture] = {
     r"eva_large_patch14_\d+": _MEAN,
     r"vit_(small|base|large)_patch14_dinov2": Architecture(),
     r"vit_(small|base|large)_patch14_reg4_dinov2": Architecture(),
+    r"vit_giant_patch14_(reg4_)?dinov2": Architecture(gated=True),
     r"vit_(base|large|so400m)_patch14_reg1_tipsv2": Architecture(),
+    r"vit_giant_patch14_reg1_tipsv2": Architecture(gated=True),
     r"vit_base_patch(16|32)_plus_(240|256)": Architecture(),
     r"vit_small_patch16_36x1_224": Architecture(),
     r"vit_base_patch16_224_miil": Architecture(),
     r"vit_(tiny|small|base|large|huge|giant|gigantic)_patch(8|14|16|32)_(224|384)": Architecture(),
     r"flexivit_(small|base|large)": Architecture(),
     r"deit_(tiny|small|base)_patch16_(224|384)": Architecture(),
+    r"deit_(tiny|small|base)_distilled_patch16_(224|384)": Architecture(family="deit"),
     r"deit3_(small|medium|base|large|huge)_patch1[46]_(224|384)": Architecture(),
+    r"vit_(tiny|small|small_plus|base|large|huge_plus|7b)_patch16_dinov3(_qkvb)?": _DINOV3,
+    r"vit_(small|base|large|giant)_patch16_lingbot": _DINOV3._replace(pool="class"),
+    r"beit(v2)?_(base|large)_patch16_(224|384|512)": Architecture(pool="mean", family="beit"),
 }
 
 

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vitreous.backbones.config import Activation, EncoderConfig, ViTConfig
-from vitreous.checkpoints.foreign.fields import integer, number, pair, section
+from vitreous.backbones.config import EncoderConfig, ViTConfig
+from vitreous.checkpoints.foreign.fields import flag, section
 from vitreous.checkpoints.foreign.names import (
     CLASS_TOKEN,
     NORM,
@@ -24,31 +24,37 @@ from vitreous.checkpoints.foreign.names import (
     layer,
 )
 from vitreous.checkpoints.foreign.plan import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    LAYER_SCALE,
     Found,
     Plan,
     Reader,
     Shapes,
-    heads_of,
     missing_biases,
     named,
-    numbered,
     patch_kernel,
     refuse,
     rows_of,
     square_side,
     table_rows,
 )
-from vitreous.checkpoints.foreign.timm.architectures import Architecture, architecture
-from vitreous.data.preprocess import Preprocess
+from vitreous.checkpoints.foreign.timm.architectures import Architecture
+from vitreous.checkpoints.foreign.timm.common import (
+    EPS,
+    LAYOUT,
+    POOLS,
+    activation_of,
+    architecture_of,
+    class_names_in,
+    heads_in,
+    layer_scale_in,
+    pretrained_of,
+    read_transform,
+    refuse_arguments,
+    stated_size,
+    tokens_in,
+)
 from vitreous.errors import CheckpointError, ConfigError
 from vitreous.models.catalog import CATALOG
 from vitreous.models.config import ClassifierConfig, Pool
-
-LAYOUT = "timm"
-EPS = 1e-6  # of timm's own LayerNorm, which its ViTs use where their name does not say otherwise
 
 NAMES = Names(
     outside={
@@ -106,12 +112,6 @@ ACCOUNTED = frozenset({
 })
 # fmt: on
 OFF = frozenset({"pre_norm", "qk_norm", "scale_attn_norm", "scale_mlp_norm", "pool_include_prefix"})
-ACTIVATIONS: Mapping[Any, Activation] = {
-    "gelu": "gelu",
-    "gelu_tanh": "gelu_tanh",
-    "quick_gelu": "quick_gelu",
-}
-POOLS: Mapping[Any, Pool] = {"token": "class", "avg": "mean"}
 
 
 def recognises(found: Found) -> bool:
@@ -132,57 +132,30 @@ def plan(found: Found, model: str | None) -> Plan:
     shapes, config, name = found.shapes, found.config, found.name
     refuse(shapes, NOT_PLAIN, name)
     values = config or {}
-    chosen = values.get("architecture", model if model not in CATALOG else None)
-    told = _told(chosen, name)
+    told = architecture_of(values, model, "vit", name)
     arguments = section(values, "model_args", name)
-    _refuse_arguments(arguments, name)
-    pretrained = _pretrained(values, name)
+    refuse_arguments(arguments, ACCOUNTED, OFF, "the plain ViT", name)
+    pretrained = pretrained_of(values, name)
     classifier = _classifier(shapes, arguments, pretrained, told, model, name)
     if model is not None and model in CATALOG:
         classifier = named(classifier, model, name)
     table = NAMES.table(classifier.vit.depth)
-    classes, known = _class_names(values, pretrained, classifier.classes, name)
-    preprocess, assumed = _preprocess(pretrained, classifier.vit, name)
-    assumed += () if known else ("class names",)
+    classes = class_names_in(values, pretrained, classifier.classes, name)
+    preprocess, assumed = read_transform(pretrained, classifier, name)
+    assumed += classes.assumed
     if config is None and model is None:
         assumed += ("activation", "pooling")
     return Plan(
         LAYOUT,
         classifier,
         preprocess,
-        classes,
+        classes.names,
         table,
         zeros=missing_biases(table, shapes, BIASES),
         assumed=assumed,
-        finish=lambda tensors: _placed(tensors, classifier.vit),
+        finish=lambda tensors: placed(tensors, classifier.vit),
+        stated_family="dinov2" if "dinov2" in str(values.get("architecture", model)) else None,
     )
-
-
-def _told(chosen: Any, name: str) -> Architecture:
-    if chosen is None:
-        return Architecture()
-    found = architecture(chosen) if isinstance(chosen, str) else None
-    if found is None:
-        raise CheckpointError(
-            f"{name}: architecture {chosen!r} is not a plain ViT of timm that is known here"
-        )
-    return found
-
-
-def _refuse_arguments(arguments: Mapping[str, Any], name: str) -> None:
-    for key, value in arguments.items():
-        if key in OFF and value in (False, None):
-            continue
-        if key not in ACCOUNTED:
-            raise CheckpointError(f"{name}: model_args.{key} {value!r} is not a part of the plain ViT")
-    if arguments.get("norm_layer") not in (None, "layernorm"):
-        raise CheckpointError(f"{name}: norm_layer {arguments['norm_layer']!r} is not read, only 'layernorm'")
-
-
-def _pretrained(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    if "pretrained_cfg" in values:
-        return section(values, "pretrained_cfg", name)
-    return {key: value for key, value in values.items() if key not in ("architecture", "model_args")}
 
 
 def _classifier(
@@ -194,21 +167,24 @@ def _classifier(
     name: str,
 ) -> ClassifierConfig:
     width, channels, patch = patch_kernel(shapes, "patch_embed.proj.weight", name)
-    class_token, registers = "cls_token" in shapes, _count(shapes, "reg_token", name)
+    class_token, registers = "cls_token" in shapes, tokens_in(shapes, "reg_token", name)
     positions = "pos_embed" in shapes
-    size, class_placed = _size(shapes, arguments, pretrained, patch, name)
+    size, class_placed = native_size(shapes, arguments, pretrained, patch, name)
+    size, cut = with_edges(size, patch, arguments, name)
+    gated = _gated(shapes, arguments, told, name)
     try:
         return ClassifierConfig(
             backbone=ViTConfig(
                 encoder=EncoderConfig(
                     width=width,
-                    mlp_width=rows_of(shapes, "blocks.0.mlp.fc1.weight", name),
+                    mlp_width=rows_of(shapes, "blocks.0.mlp.fc1.weight", name) // (2 if gated else 1),
                     norm_eps=EPS,
-                    activation=_activation(arguments, told, name),
-                    layer_scale=_layer_scale(shapes, arguments, name),
+                    mlp="swiglu" if gated else "plain",
+                    activation="gelu" if gated else activation_of(arguments, told.activation, name),
+                    layer_scale=layer_scale_in(shapes, "blocks.0.ls1.gamma", arguments, name),
                 ),
                 depth=NAMES.depth(shapes),
-                heads=_heads(arguments, told, model, width, name),
+                heads=heads_in(arguments, told, model, width, name),
                 patch=patch,
                 image_size=size,
                 channels=channels,
@@ -217,6 +193,7 @@ def _classifier(
                 positions="learned" if positions else "none",
                 class_position=class_placed or not class_token,
                 final_norm="norm.weight" in shapes,
+                cut_edges=cut,
             ),
             classes=rows_of(shapes, "head.weight", name) if "head.weight" in shapes else 0,
             pool=_pool(shapes, arguments, told, name),
@@ -226,17 +203,39 @@ def _classifier(
         raise CheckpointError(f"{name}: {error}") from error
 
 
-def _size(
+def _gated(shapes: Shapes, arguments: Mapping[str, Any], told: Architecture, name: str) -> bool:
+    """Whether the first layer of the MLP puts out a gate as well: then it is twice as wide as the second."""
+    first, second = (shapes.get(f"blocks.0.mlp.{layer}.weight", ()) for layer in ("fc1", "fc2"))
+    gated = len(first) == len(second) == 2 and first[0] == 2 * second[1]
+    activation = arguments.get("act_layer")
+    if (gated or told.gated) and activation not in (None, "silu", "swish"):
+        raise CheckpointError(
+            f"{name}: act_layer {activation!r} of a gated MLP is not read, only silu (SwiGLU)"
+        )
+    return gated
+
+
+def with_edges(
+    size: tuple[int, int], patch: int, arguments: Mapping[str, Any], name: str
+) -> tuple[tuple[int, int], bool]:
+    """The native picture size whose grid the table has, and whether a part of a patch at the edge is left
+    out. timm leaves it out of pictures of the native size, pads others or refuses them."""
+    whole = (size[0] // patch * patch, size[1] // patch * patch)
+    padded = flag(arguments.get("dynamic_img_pad", False), f"{name}: dynamic_img_pad")
+    return (whole, False) if padded else (size, whole != size)
+
+
+def native_size(
     shapes: Shapes, arguments: Mapping[str, Any], pretrained: Mapping[str, Any], patch: int, name: str
 ) -> tuple[tuple[int, int], bool]:
     """The native picture size, and whether the table of positions has rows for prefix tokens."""
-    size = _stated_size(arguments, pretrained, name)
+    size = stated_size(arguments, pretrained, name)
     if "pos_embed" not in shapes:
         if size is None:
             raise CheckpointError(f"{name}: without positions the file does not say a picture size")
         return size, False
     rows = table_rows(shapes, "pos_embed", name)
-    prefix = int("cls_token" in shapes) + _count(shapes, "reg_token", name)
+    prefix = int("cls_token" in shapes) + tokens_in(shapes, "reg_token", name)
     if size is not None:
         patches = (size[0] // patch) * (size[1] // patch)
         if rows in (patches, patches + prefix):
@@ -250,47 +249,12 @@ def _size(
     return square_side(candidates[0], patch, name), False
 
 
-def _stated_size(
-    arguments: Mapping[str, Any], pretrained: Mapping[str, Any], name: str
-) -> tuple[int, int] | None:
-    if arguments.get("img_size") is not None:
-        return pair(arguments["img_size"], f"{name}: img_size")
-    size = pretrained.get("input_size")
-    if size is None:
-        return None
-    if not isinstance(size, list | tuple) or len(size) != 3:
-        raise CheckpointError(f"{name}: input_size must be channels, height and width, got {size!r}")
-    return pair(list(size[1:]), f"{name}: input_size")
-
-
-def _count(shapes: Shapes, key: str, name: str) -> int:
-    if key not in shapes:
-        return 0
-    return table_rows(shapes, key, name)
-
-
-def _activation(arguments: Mapping[str, Any], told: Architecture, name: str) -> Activation:
-    given = arguments.get("act_layer")
-    if given is None:
-        return told.activation
-    if given not in ACTIVATIONS:
-        known = ", ".join(ACTIVATIONS)
-        raise CheckpointError(f"{name}: act_layer {given!r} is not known; wanted one of {known}")
-    return ACTIVATIONS[given]
-
-
-def _heads(arguments: Mapping[str, Any], told: Architecture, model: str | None, width: int, name: str) -> int:
-    if arguments.get("num_heads") is not None:
-        return integer(arguments["num_heads"], f"{name}: num_heads")
-    if model in CATALOG:
-        return 1  # ``named`` puts the right number in its place
-    return told.heads or heads_of(width, name)
-
-
 def _pool(shapes: Shapes, arguments: Mapping[str, Any], told: Architecture, name: str) -> Pool:
     given = arguments.get("global_pool")
     if given is None:
-        return told.pool if "cls_token" in shapes else "mean"
+        # Left alone, timm puts a norm after pooling where it pools the mean, and nowhere else.
+        normed = "fc_norm.weight" in shapes and arguments.get("fc_norm") is None
+        return "mean" if normed or "cls_token" not in shapes else told.pool
     if given == "" and "head.weight" not in shapes:
         return "class" if "cls_token" in shapes else "mean"
     if given not in POOLS:
@@ -298,14 +262,7 @@ def _pool(shapes: Shapes, arguments: Mapping[str, Any], told: Architecture, name
     return POOLS[given]
 
 
-def _layer_scale(shapes: Shapes, arguments: Mapping[str, Any], name: str) -> float | None:
-    if "blocks.0.ls1.gamma" not in shapes:
-        return None
-    given = arguments.get("init_values")
-    return LAYER_SCALE if not given else number(given, f"{name}: init_values")
-
-
-def _placed(tensors: dict[str, Tensor], backbone: ViTConfig) -> dict[str, Tensor]:
+def placed(tensors: dict[str, Tensor], backbone: ViTConfig) -> dict[str, Tensor]:
     """Registers that have positions take them in for good: the sum is the same at every size."""
     table, registers = tensors.get(POSITIONS), tensors.get(REGISTERS)
     rows = backbone.grid[0] * backbone.grid[1] + backbone.prefix
@@ -317,57 +274,6 @@ def _placed(tensors: dict[str, Tensor], backbone: ViTConfig) -> dict[str, Tensor
         registers = registers + own
     table = torch.cat([table[:, :first], table[:, backbone.prefix :]], dim=1)
     return {**tensors, POSITIONS: table, REGISTERS: registers}
-
-
-def _class_names(
-    values: Mapping[str, Any], pretrained: Mapping[str, Any], classes: int, name: str
-) -> tuple[tuple[str, ...], bool]:
-    labels = values.get("label_names", pretrained.get("label_names", pretrained.get("labels")))
-    if not labels or not classes:
-        return numbered(classes), not classes
-    if isinstance(labels, dict):
-        labels = [labels.get(str(index), f"class {index}") for index in range(classes)]
-    if not isinstance(labels, list) or len(labels) != classes:
-        raise CheckpointError(f"{name}: label_names does not name the {classes} classes of the head")
-    return tuple(map(str, labels)), True
-
-
-def _preprocess(
-    values: Mapping[str, Any], backbone: ViTConfig, name: str
-) -> tuple[Preprocess, tuple[str, ...]]:
-    """What timm's own evaluation transform does with these values, and what of it is assumed."""
-    size = backbone.image_size
-    crop = number(values.get("crop_pct") or 0.875, f"{name}: crop_pct")
-    mode = values.get("crop_mode") or "center"
-    assumed = () if values else ("preprocessing",)
-    shorter = None
-    if mode == "center" and 0 < crop <= size[0]:
-        if size[0] == size[1]:
-            shorter = math.floor(size[0] / crop)
-        else:  # timm covers such a size and cuts out its centre; here it is squashed
-            assumed = ("preprocessing",)
-    elif mode != "squash" or crop != 1.0:
-        raise CheckpointError(f"{name}: crop_mode {mode!r} with crop_pct {crop} is not read")
-    try:
-        preprocess = Preprocess(
-            size=size,
-            shorter=shorter,
-            interpolation=values.get("interpolation") or "bicubic",
-            mean=_statistic(values.get("mean"), IMAGENET_MEAN, backbone.channels, f"{name}: mean"),
-            std=_statistic(values.get("std"), IMAGENET_STD, backbone.channels, f"{name}: std"),
-        )
-    except ConfigError as error:
-        raise CheckpointError(f"{name}: {error}") from error
-    return preprocess, assumed
-
-
-def _statistic(given: Any, default: tuple[float, ...], channels: int, where: str) -> tuple[float, ...]:
-    if given is not None and not isinstance(given, list | tuple):
-        raise CheckpointError(f"{where}: wanted a list of numbers, got {given!r}")
-    values = tuple(number(value, where) for value in given or default)
-    if len(values) == 3 and channels == 1:
-        return (sum(values) / 3,)  # timm keeps three values for a model of one channel
-    return values * channels if len(values) == 1 else values
 
 
 READER = Reader(LAYOUT, "vit", recognises, plan, (NAMES,))

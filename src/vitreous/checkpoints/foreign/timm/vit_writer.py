@@ -1,13 +1,13 @@
 """Writing timm's directory: every argument is spelled out, so the architecture's name decides nothing."""
 
-import math
 from typing import Any
 
 from vitreous.backbones.config import ViTConfig
 from vitreous.checkpoints.directory import FileContent, to_json
 from vitreous.checkpoints.file import Checkpoint
 from vitreous.checkpoints.foreign.names import POSITIONS, scatter
-from vitreous.checkpoints.foreign.timm.vit import EPS, NAMES
+from vitreous.checkpoints.foreign.timm.common import EPS, init_values, mlp_ratio, written_transform
+from vitreous.checkpoints.foreign.timm.vit import NAMES
 from vitreous.checkpoints.foreign.writing import (
     Limits,
     Writer,
@@ -15,8 +15,6 @@ from vitreous.checkpoints.foreign.writing import (
     plain_state,
     weights_file,
 )
-from vitreous.data.preprocess import Preprocess
-from vitreous.errors import CheckpointError
 from vitreous.models.catalog import CATALOG
 
 SIZES = {"ti": "tiny", "s": "small", "b": "base", "l": "large", "h": "huge"}
@@ -26,6 +24,9 @@ LIMITS = Limits(
     mean_pool=True,
     no_class_token=True,
     headless=True,
+    swiglu=True,
+    cut_edges=True,
+    norms=("end", "pool", "none"),
 )
 
 
@@ -58,6 +59,7 @@ def _config(checkpoint: Checkpoint) -> dict[str, Any]:
     config = checkpoint.model.config
     backbone, encoder = config.vit, config.vit.encoder
     pool = {"class": "token", "mean": "avg"}[config.pool]
+    gated = encoder.mlp == "swiglu"
     arguments = {
         "img_size": list(backbone.image_size),
         "patch_size": backbone.patch,
@@ -67,24 +69,25 @@ def _config(checkpoint: Checkpoint) -> dict[str, Any]:
         "embed_dim": encoder.width,
         "depth": backbone.depth,
         "num_heads": backbone.heads,
-        "mlp_ratio": _ratio(encoder.width, encoder.mlp_width),
-        "init_values": encoder.layer_scale,
+        "mlp_ratio": mlp_ratio(encoder.width, encoder.mlp_width * (2 if gated else 1)),
+        "init_values": init_values(encoder.layer_scale),
         "class_token": backbone.class_token,
         "pos_embed": "none" if backbone.positions == "none" else "learn",
         "no_embed_class": not _class_placed(backbone),
         "reg_tokens": backbone.registers,
         "final_norm": backbone.final_norm or config.pool_norm,
         "fc_norm": config.pool_norm,
-        "act_layer": encoder.activation,
+        "act_layer": "silu" if gated else encoder.activation,
+        "dynamic_img_pad": not backbone.cut_edges,
     }
     return {
         "architecture": _architecture(backbone),
         "num_classes": config.classes,
         "num_features": encoder.width,
         "global_pool": pool,
-        "model_args": {key: value for key, value in arguments.items() if value is not None},
+        "model_args": arguments,
         "pretrained_cfg": {
-            **_transform(checkpoint.preprocess),
+            **written_transform(checkpoint.preprocess),
             "input_size": [backbone.channels, *checkpoint.preprocess.size],
             "fixed_input_size": True,
             "num_classes": config.classes,
@@ -96,38 +99,11 @@ def _config(checkpoint: Checkpoint) -> dict[str, Any]:
     }
 
 
-def _transform(preprocess: Preprocess) -> dict[str, Any]:
-    common = {
-        "interpolation": preprocess.interpolation,
-        "mean": list(preprocess.mean),
-        "std": list(preprocess.std),
-    }
-    height, width = preprocess.size
-    if preprocess.shorter is None:
-        return {**common, "crop_pct": 1.0, "crop_mode": "squash"}
-    if height != width:
-        raise CheckpointError(
-            f"timm's transform cannot hold this preprocessing: a crop of {height}x{width} pixels"
-            f" after resizing the shorter side to {preprocess.shorter}"
-        )
-    crop = height / preprocess.shorter
-    while math.floor(height / crop) > preprocess.shorter:
-        crop = math.nextafter(crop, math.inf)
-    while math.floor(height / crop) < preprocess.shorter:
-        crop = math.nextafter(crop, 0.0)
-    return {**common, "crop_pct": crop, "crop_mode": "center"}
-
-
-def _ratio(width: int, mlp_width: int) -> float:
-    """The ratio from which ``int(width * ratio)`` makes the MLP's width."""
-    ratio = mlp_width / width
-    while int(width * ratio) < mlp_width:
-        ratio = math.nextafter(ratio, math.inf)
-    return ratio
-
-
 def _architecture(backbone: ViTConfig) -> str:
-    """timm's own name where it has one, else the name of its B/16, of which every argument is given."""
+    """timm's own name where it has one, else the name of its B/16, of which every argument is given. Only
+    names can say that an MLP is gated."""
+    if backbone.encoder.mlp == "swiglu":
+        return "vit_giant_patch14_dinov2"
     for name, config in CATALOG.items():
         if not name.startswith("vit_"):
             continue

@@ -15,6 +15,7 @@ from typing import Any
 from vitreous.backbones.config import EncoderConfig, ViTConfig
 from vitreous.checkpoints.directory import FileContent, to_json
 from vitreous.checkpoints.file import Checkpoint
+from vitreous.checkpoints.foreign.class_names import unnamed
 from vitreous.checkpoints.foreign.fields import integer, section
 from vitreous.checkpoints.foreign.names import CLASS_TOKEN, NORM, PATCHES, POSITIONS, Names, layer
 from vitreous.checkpoints.foreign.plan import (
@@ -26,7 +27,6 @@ from vitreous.checkpoints.foreign.plan import (
     Shapes,
     heads_of,
     named,
-    numbered,
     patch_kernel,
     refuse,
     rows_of,
@@ -71,6 +71,7 @@ LIMITS = Limits(
     channels=(3,),
     square=True,
     mlp_head=True,
+    norms=("end",),
 )
 
 
@@ -95,8 +96,8 @@ def plan(found: Found, model: str | None) -> Plan:
     if "encoder.layers.encoder_layer_0.mlp.linear_1.weight" in shapes:
         table = {ours: (_old(theirs[0]),) for ours, theirs in table.items()}
     if config is None:
-        preprocess, classes = _preprocess(classifier.vit), numbered(classifier.classes)
-        assumed: tuple[str, ...] = ("preprocessing", "class names")
+        classes, assumed = unnamed(classifier.classes)
+        preprocess, assumed = _preprocess(classifier.vit), ("preprocessing", *assumed)
     else:
         preprocess, classes, assumed = *_told(config, name), ()
     return Plan(LAYOUT, classifier, preprocess, classes, table, assumed=assumed)

@@ -1,40 +1,70 @@
 """transformers' ``preprocessor_config.json``, read and written: what an image processor does."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from vitreous.checkpoints.foreign.fields import flag, integer, number, pair
+from vitreous.checkpoints.foreign.plan import IMAGENET_MEAN, IMAGENET_STD
 from vitreous.data.preprocess import Preprocess
 from vitreous.errors import CheckpointError, ConfigError
 from vitreous.models.config import ModelConfig
 
 RESAMPLE = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}  # PIL's numbers
+HALF = (0.5, 0.5, 0.5)
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+class Kind(NamedTuple):
+    """What an image processor does where its file leaves a key out."""
+
+    resample: int = 2
+    mean: tuple[float, ...] = HALF
+    std: tuple[float, ...] = HALF
+    squashes: bool = True  # the whole picture to the size, where that is one number; else the shorter side
+    size: int = 224
+    crops: bool = False  # cuts out the centre
+    crop: int | None = None  # pixels of that centre
+
+
+KINDS: Mapping[str, Kind] = {
+    "ViTImageProcessor": Kind(),
+    "ViTFeatureExtractor": Kind(),
+    "DeiTImageProcessor": Kind(3, size=256, crops=True, crop=224),
+    "DeiTFeatureExtractor": Kind(3, size=256, crops=True, crop=224),
+    "BeitImageProcessor": Kind(3, crop=224),
+    "BeitFeatureExtractor": Kind(3, crop=224),
+    "CLIPImageProcessor": Kind(3, CLIP_MEAN, CLIP_STD, squashes=False, crops=True, crop=224),
+    "BitImageProcessor": Kind(3, CLIP_MEAN, CLIP_STD, squashes=False, crops=True, crop=224),  # of DINOv2
+    "DINOv3ViTImageProcessor": Kind(2, IMAGENET_MEAN, IMAGENET_STD),
+}
+OFF = ("do_pad", "do_grayscale", "do_flip_channel_order")
 
 
 def read_processor(values: Mapping[str, Any], config: ModelConfig, name: str) -> Preprocess:
     """What an image processor with these values does to a picture; its defaults are ViTImageProcessor's."""
     where = f"{name}/preprocessor_config.json"
-    kind = str(values.get("image_processor_type", values.get("feature_extractor_type", "")))
-    if values and not kind.startswith(("ViTImageProcessor", "ViTFeatureExtractor", "CLIPImageProcessor")):
-        raise CheckpointError(
-            f"{where}: image processor {kind!r} is not known; wanted ViTImageProcessor or CLIPImageProcessor"
-        )
+    kind = _kind(values, where)
+    for key in OFF:
+        if values.get(key):
+            raise CheckpointError(f"{where}: {key} is not read; wanted it false or left out")
     for key in ("do_resize", "do_rescale"):
         if not flag(values.get(key, True), f"{where}: {key}"):
             raise CheckpointError(f"{where}: {key} is false, so it does not say what the model sees")
     factor = number(values.get("rescale_factor", 1 / 255), f"{where}: rescale_factor")
     if abs(factor * 255 - 1) > 1e-6:
         raise CheckpointError(f"{where}: rescale_factor {factor} is not read, only 1/255")
-    size, shorter = _sizes(values, config, kind, where)
-    mean, std = _statistics(values, config.channels, where)
-    resample = values.get("resample", 3 if kind.startswith("CLIP") else 2)
+    sides = _sides(values, config, kind, where)
+    mean, std = _statistics(values, kind, config.channels, where)
+    resample = values.get("resample", kind.resample)
     if resample not in RESAMPLE:
         raise CheckpointError(f"{where}: resample {resample!r} is not read; wanted 0, 1, 2 or 3")
     try:
         return Preprocess(
-            size=size,
-            shorter=shorter,
-            crop_rounding="even" if shorter is None else "down",
+            size=sides.size,
+            shorter=sides.shorter,
+            squashed=sides.squashed,
+            crop_rounding="down" if sides.shorter or _half_a_pixel(sides.size, sides.squashed) else "even",
             interpolation=RESAMPLE[resample],
             mean=mean,
             std=std,
@@ -43,40 +73,73 @@ def read_processor(values: Mapping[str, Any], config: ModelConfig, name: str) ->
         raise CheckpointError(f"{where}: {error}") from error
 
 
-def _sizes(
-    values: Mapping[str, Any], config: ModelConfig, kind: str, where: str
-) -> tuple[tuple[int, int], int | None]:
-    size = values.get("size", list(config.image_size))
-    clip = kind.startswith("CLIP")
-    cropped = flag(values.get("do_center_crop", clip), f"{where}: do_center_crop")
-    if isinstance(size, dict) and set(size) == {"shortest_edge"}:
-        shorter = integer(size["shortest_edge"], f"{where}: shortest_edge")
-    elif isinstance(size, int) and clip:
-        shorter = size
-    elif cropped:
-        raise CheckpointError(f"{where}: a crop after squashing is not read")
-    else:
-        return pair(size, f"{where}: size"), None
-    if not cropped:
+def _kind(values: Mapping[str, Any], where: str) -> Kind:
+    name = str(values.get("image_processor_type", values.get("feature_extractor_type", "")))
+    plain = name.removesuffix("Fast").removesuffix("Pil")
+    if values and plain not in KINDS:
+        raise CheckpointError(
+            f"{where}: image processor {name!r} is not known; wanted one of {', '.join(KINDS)}"
+        )
+    return KINDS.get(plain, Kind())
+
+
+class _Sides(NamedTuple):
+    size: tuple[int, int]
+    shorter: int | None = None
+    squashed: tuple[int, int] | None = None
+
+
+def _sides(values: Mapping[str, Any], config: ModelConfig, kind: Kind, where: str) -> _Sides:
+    """The view's size, and what a picture is resized to before that is cut out of it."""
+    size = values.get("size", kind.size if values else list(config.image_size))
+    cropped = flag(values.get("do_center_crop", kind.crops), f"{where}: do_center_crop")
+    kept = isinstance(size, dict) and set(size) == {"shortest_edge"}
+    if not cropped and (kept or (isinstance(size, int) and not kind.squashes)):
         raise CheckpointError(f"{where}: shortest_edge without do_center_crop gives pictures of many sizes")
-    return pair(values.get("crop_size", shorter), f"{where}: crop_size"), shorter
+    if not cropped:
+        return _Sides(pair(size, f"{where}: size"))
+    crop = values.get("crop_size", kind.crop)
+    if crop is None:
+        raise CheckpointError(f"{where}: do_center_crop without crop_size")
+    view = pair(crop, f"{where}: crop_size")
+    if kept:
+        return _Sides(view, shorter=integer(size["shortest_edge"], f"{where}: shortest_edge"))
+    if isinstance(size, int) and not kind.squashes:
+        return _Sides(view, shorter=integer(size, f"{where}: size"))
+    squashed = pair(size, f"{where}: size")
+    if view[0] > squashed[0] or view[1] > squashed[1]:
+        raise CheckpointError(
+            f"{where}: crop_size {view[0]}x{view[1]} is larger than size {squashed[0]}x{squashed[1]}"
+        )
+    return _Sides(view, squashed=None if view == squashed else squashed)
+
+
+def _half_a_pixel(size: tuple[int, int], squashed: tuple[int, int] | None) -> bool:
+    """Whether the centre starts elsewhere where half pixels are rounded down than at the even neighbour."""
+    return any((side - wanted) % 4 == 3 for side, wanted in zip(squashed or size, size, strict=True))
 
 
 def _statistics(
-    values: Mapping[str, Any], channels: int, where: str
+    values: Mapping[str, Any], kind: Kind, channels: int, where: str
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     if not flag(values.get("do_normalize", True), f"{where}: do_normalize"):
         return (0.0,) * channels, (1.0,) * channels
     both = []
-    for key in ("image_mean", "image_std"):
-        given = values.get(key, 0.5)
+    for key, default in (("image_mean", kind.mean), ("image_std", kind.std)):
+        # Of a model of one channel the three default values are one, their mean.
+        usual = list(default) if channels == 3 else [sum(default) / 3] * channels
+        given = values.get(key, usual)
         many = given if isinstance(given, list) else [given] * channels
         both.append(tuple(number(value, f"{where}: {key}") for value in many))
     return both[0], both[1]
 
 
-def write_processor(preprocess: Preprocess) -> dict[str, Any]:
-    """The values with which an image processor does the same."""
+def write_processor(preprocess: Preprocess, crops: str = "CLIPImageProcessor") -> dict[str, Any]:
+    """The values with which an image processor does the same; ``crops`` is the one that cuts, if it must.
+
+    Raises:
+        CheckpointError: none does.
+    """
     height, width = preprocess.size
     numbers = {label: number for number, label in RESAMPLE.items()}
     values: dict[str, Any] = {
@@ -93,10 +156,24 @@ def write_processor(preprocess: Preprocess) -> dict[str, Any]:
     if preprocess.shorter is not None:
         # ViTImageProcessor learnt to crop in transformers 5 only; CLIP's has always done both.
         values |= {
-            "image_processor_type": "CLIPImageProcessor",
+            "image_processor_type": crops,
             "size": {"shortest_edge": preprocess.shorter},
             "do_center_crop": True,
             "crop_size": {"height": height, "width": width},
             "do_convert_rgb": len(preprocess.mean) == 3,
+        }
+    if preprocess.squashed is not None:
+        down, across = preprocess.squashed
+        earlier = preprocess.crop_rounding == "even" and _half_a_pixel(preprocess.size, preprocess.squashed)
+        if earlier or height > down or width > across:
+            raise CheckpointError(
+                "transformers' image processors cannot hold this preprocessing: they would cut a centre of"
+                f" {height}x{width} pixels out of {down}x{across} at another place"
+            )
+        values |= {
+            "image_processor_type": "DeiTImageProcessor",
+            "size": {"height": down, "width": across},
+            "do_center_crop": True,
+            "crop_size": {"height": height, "width": width},
         }
     return values

@@ -4,11 +4,13 @@ whatever it calls its modules in memory.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from vitreous.backbones.config import Activation, EncoderConfig, ViTConfig
 from vitreous.checkpoints.directory import FileContent, to_json
 from vitreous.checkpoints.file import Checkpoint
+from vitreous.checkpoints.foreign.class_names import from_id2label
 from vitreous.checkpoints.foreign.fields import integer, number, pair
 from vitreous.checkpoints.foreign.names import CLASS_TOKEN, NORM, PATCHES, POSITIONS, Names, layer
 from vitreous.checkpoints.foreign.plan import (
@@ -17,7 +19,6 @@ from vitreous.checkpoints.foreign.plan import (
     Reader,
     Shapes,
     missing_biases,
-    numbered,
     patch_kernel,
     refuse,
     refuse_name,
@@ -76,7 +77,8 @@ NOT_PLAIN = {
     "lambda1": "LayerScale (Dinov2)",
     "relative_position_bias": "a relative position bias (BEiT)",
 }
-LIMITS = Limits()
+LIMITS = Limits(norms=("end",))
+STRICT = replace(LIMITS, no_layer_scale=True)
 
 
 def recognises(found: Found) -> bool:
@@ -110,14 +112,13 @@ def plan(found: Found, model: str | None) -> Plan:
     assumed: list[str] = []
     if found.preprocessor is None:
         assumed.append("preprocessing")
-    classes, told = _class_names(config, classifier.classes, name)
-    if not told:
-        assumed.append("class names")
+    classes = from_id2label(config, classifier.classes, name)
+    assumed += classes.assumed
     return Plan(
         LAYOUT,
         classifier,
         read_processor(found.preprocessor or {}, classifier, name),
-        classes,
+        classes.names,
         table | (HEAD if classifier.classes else {}),
         zeros=missing_biases(table, shapes, ["attention.qkv.bias"]),
         unused=tuple(key for key in shapes if key.removeprefix(base) in POOLER),
@@ -137,7 +138,7 @@ def write(checkpoint: Checkpoint) -> dict[str, FileContent]:
     }
     tensors = written_names(table | HEAD, plain_state(checkpoint), config)
     return {
-        "config.json": to_json(_config(checkpoint)),
+        "config.json": to_json(written_config(checkpoint)),
         "preprocessor_config.json": to_json(write_processor(checkpoint.preprocess)),
         "model.safetensors": weights_file(tensors),
     }
@@ -184,16 +185,8 @@ def _classifier(shapes: Shapes, config: Mapping[str, Any], base: str, name: str)
     return found
 
 
-def _class_names(config: Mapping[str, Any], classes: int, name: str) -> tuple[tuple[str, ...], bool]:
-    labels = config.get("id2label")
-    if not labels or not classes:
-        return numbered(classes), not classes
-    if not isinstance(labels, dict) or set(labels) != {str(index) for index in range(classes)}:
-        raise CheckpointError(f"{name}/config.json: id2label does not name the {classes} classes of the head")
-    return tuple(str(labels[str(index)]) for index in range(classes)), True
-
-
-def _config(checkpoint: Checkpoint) -> dict[str, Any]:
+def written_config(checkpoint: Checkpoint) -> dict[str, Any]:
+    """The values of a ``config.json``, which DeiT and BEiT share in part."""
     config = checkpoint.model.config
     backbone, encoder = config.vit, config.vit.encoder
     height, width = backbone.image_size
@@ -223,4 +216,6 @@ def _config(checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 READER = Reader(LAYOUT, "vit", recognises, plan, (NAMES,))
-WRITER = Writer("transformers' ViTForImageClassification", ("vit",), LIMITS.reasons, write)
+WRITER = Writer("transformers' ViTForImageClassification", ("vit",), STRICT.reasons, write)
+# The same, with LayerScale multiplied into the weights, for models that no class with LayerScale can hold.
+FOLDED = Writer(WRITER.library, ("vit",), LIMITS.reasons, write)

@@ -1,0 +1,79 @@
+"""Labels of a data set as places among a model's classes: by name, and of ImageNet by WordNet id too."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from vitreous.checkpoints import imagenet
+from vitreous.data.collection import Collection, Sample
+from vitreous.errors import DataError
+
+LISTED = 12
+
+
+class Matched(NamedTuple):
+    """The collection with its labels as indices into the model's classes, whose names it now has;
+    ``note`` says what a reader of the scores should know of it, None where the names were the same."""
+
+    collection: Collection
+    note: str | None
+
+
+def match(collection: Collection, classes: Sequence[str]) -> Matched:
+    """Find each class of the data among the model's.
+
+    The same names in whatever order are the same classes. Otherwise classes of ImageNet are told by their
+    WordNet ids, whichever side has ids and whichever names; and of a model that knows one of ImageNet's
+    whole lists the data may have only some of the classes: its answers may then be any of them still.
+
+    Raises:
+        DataError: no labels, or classes that differ; both are listed.
+    """
+    if not collection.classes:
+        raise DataError(f"{collection.name}: only pictures without labels, nothing to judge answers by")
+    if collection.classes == tuple(classes):
+        return Matched(collection, None)
+    place = {name: index for index, name in enumerate(classes)}
+    if len(place) == len(classes) and set(collection.classes) == set(place):
+        return Matched(_moved(collection, [place[name] for name in collection.classes], classes), None)
+    places = imagenet.places(collection.classes, classes)
+    known = [index for index in places if index is not None]
+    whole = imagenet.recognised(classes)
+    some = len(known) < len(classes)
+    if len(known) < len(places) or len(set(known)) < len(known) or (some and whole is None):
+        raise DataError(_differ(collection, classes, places))
+    note = "the classes of the data were told by WordNet id"
+    if some and whole is not None:
+        note = (
+            f"the data has {len(known):,} of the model's {len(classes):,} classes ({whole.title});"
+            f" every score is over all {len(classes):,}"
+        )
+    return Matched(_moved(collection, known, classes), note)
+
+
+def _moved(collection: Collection, places: Sequence[int], classes: Sequence[str]) -> Collection:
+    samples = tuple(
+        Sample(sample.name, sample.source, places[label])
+        for sample, label in zip(collection.samples, collection.labels, strict=True)
+    )
+    return Collection(collection.name, tuple(classes), samples)
+
+
+def _differ(collection: Collection, classes: Sequence[str], places: Sequence[int | None]) -> str:
+    unknown, first, same = [], dict[int, str](), ""
+    for name, index in zip(collection.classes, places, strict=True):
+        if index is None:
+            unknown += [] if name in classes else [name]
+        elif first.setdefault(index, name) != name:
+            same = f"; {first[index]} and {name} are one class"
+    # Of many classes only the first are listed, and the few that are strange have to be found.
+    more = f"; the model does not know {listed(unknown)}" if 0 < len(unknown) < len(places) else ""
+    return (
+        f"the classes differ: the model knows {listed(classes)}, {collection.name} has"
+        f" {listed(collection.classes)}{more}{same}; give data with the model's classes"
+    )
+
+
+def listed(classes: Sequence[str]) -> str:
+    """How many classes there are, and the first of them."""
+    names = ", ".join(classes[:LISTED]) + (", ..." if len(classes) > LISTED else "")
+    return f"{len(classes)} ({names})"

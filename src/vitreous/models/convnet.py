@@ -1,0 +1,70 @@
+"""Convolutional networks behind the same interface: rivals, teachers (DeiT's is RegNetY-16GF) and baselines.
+
+The modules are torchvision's own, built without weights: "Deep Residual Learning for Image Recognition"
+(arXiv:1512.03385), "EfficientNet" (arXiv:1905.11946), "Designing Network Design Spaces" (arXiv:2003.13678).
+
+Shapes: B pictures of H x W pixels; K classes; D the width ahead of the head.
+"""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import NamedTuple
+
+from torch import Tensor, nn
+from torchvision.models import get_model
+from torchvision.models.regnet import BlockParams, RegNet
+
+from vitreous.models.classifier import Logits
+from vitreous.models.config import ConvNetConfig, ConvNetName
+from vitreous.models.convnet_stages import ARCHITECTURES, REGNETS, network
+from vitreous.models.model import Model
+
+
+class Head(NamedTuple):
+    """The last linear layer: its name in a ``ConvNet``, and how many numbers it is given."""
+
+    name: str
+    width: int
+
+
+def _head(architecture: ConvNetName) -> Head:
+    parts = network(architecture)
+    last = "classifier.1" if parts.kind == "efficientnet" else "fc"
+    return Head(f"network.{last}", parts.width)
+
+
+HEADS: Mapping[ConvNetName, Head] = {name: _head(name) for name in ARCHITECTURES}
+
+
+class ConvNet(Model):
+    """A classifier that looks at neighbourhoods, layer by layer."""
+
+    def __init__(self, config: ConvNetConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.network = _built(config.architecture, max(1, config.classes))
+        if config.classes == 0:
+            self.set_submodule(HEADS[config.architecture].name, nn.Identity())
+
+    def forward(self, images: Tensor) -> Logits:
+        """(B, 3, H, W) -> logits (B, K), or the pooled features (B, D) without a head."""
+        return Logits(self.network(images))
+
+
+def _built(architecture: ConvNetName, classes: int) -> nn.Module:
+    if architecture in REGNETS:
+        # torchvision computes the sizes of a named RegNet with tensors, which cannot be laid out without
+        # memory; the same sizes stand in the table.
+        sizes = REGNETS[architecture]
+        stages = len(sizes.depths)
+        params = BlockParams(
+            depths=list(sizes.depths),
+            widths=list(sizes.widths),
+            group_widths=[sizes.group] * stages,
+            bottleneck_multipliers=[1.0] * stages,
+            strides=[2] * stages,
+            se_ratio=0.25,
+        )
+        norm = partial(nn.BatchNorm2d, eps=1e-5, momentum=0.1)
+        return RegNet(params, num_classes=classes, norm_layer=norm)
+    return get_model(architecture, weights=None, num_classes=classes)

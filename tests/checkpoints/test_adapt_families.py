@@ -1,0 +1,115 @@
+"""Other classes and picture sizes for every family: what is new is said, all else is the same memory."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests.parity.twins import pictures, randomise
+from vitreous.checkpoints.adapt import adapt
+from vitreous.checkpoints.file import Checkpoint
+from vitreous.data.preprocess import Preprocess
+from vitreous.models import catalog
+from vitreous.models.config import ClassifierConfig, DeiTConfig, family_of, is_classifier
+
+TINY = [name for name in catalog.names() if "_tiny" in name]
+CLASSIFIERS = [name for name in TINY if is_classifier(catalog.configure(name))]
+OTHERS = {
+    "mae": "the decoder of the pretraining is left out",
+    "beit_masked": "the mask token and visual-token head of the pretraining is left out",
+    "upernet": "the head for every place",
+}
+OLD, NEW = ("ant", "bee", "cat"), ("x", "y", "z", "w")
+SIZES = [(48, 48), (24, 56), (30, 30)]
+
+
+def checkpoint_of(name: str) -> Checkpoint:
+    """A tiny model of the family with a random value in every parameter, and a fitted temperature."""
+    config = catalog.configure(name, classes=len(OLD))
+    model = randomise(catalog.build(config))
+    names = OLD if config.classes else ()
+    return Checkpoint(model, Preprocess(size=config.image_size, shorter=None), names, 2.0, {"made": "here"})
+
+
+def answer(model: nn.Module, images: Tensor) -> Tensor:
+    """The first field of an answer; what a masked autoencoder hides is drawn from the same seed."""
+    torch.manual_seed(5)
+    with torch.no_grad():
+        return model(images)[0]
+
+
+def is_same(one: Tensor, other: Tensor) -> bool:
+    return one.data_ptr() == other.data_ptr() and torch.equal(one, other)
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_new_classes_take_new_heads_and_all_else_is_the_same_memory(name: str) -> None:
+    checkpoint = checkpoint_of(name)
+    before = {key: value.clone() for key, value in checkpoint.model.state_dict().items()}
+    adapted, notes = adapt(checkpoint, classes=NEW)
+    config = checkpoint.model.config
+    heads = ("head.", "distillation_head.") if isinstance(config, DeiTConfig) else ("head.",)
+    ours, theirs = checkpoint.model.state_dict(), adapted.model.state_dict()
+    new = {key for key in theirs if key.startswith(heads)}
+    assert {key.split(".")[0] + "." for key in new} == set(heads)
+    assert {key for key in theirs if key in ours and is_same(theirs[key], ours[key])} == set(theirs) - new
+    if is_classifier(config):
+        assert set(theirs) == set(ours)
+    else:
+        assert set(theirs) - new == {key for key in ours if key.startswith("backbone.")}
+    assert (adapted.classes, adapted.temperature, adapted.lineage) == (NEW, 1.0, checkpoint.lineage)
+    assert adapted.preprocess == checkpoint.preprocess
+    logits = answer(adapted.model, pictures(config.image_size).float())
+    assert logits.shape == (3, 4) and logits.isfinite().all() and logits.std() > 0
+    for key, value in checkpoint.model.state_dict().items():
+        assert torch.equal(value, before[key]), key
+    said = notes[-1]
+    many = "two new heads" if isinstance(config, DeiTConfig) else "a new head"
+    place = "the one for 3" if checkpoint.classes else "none"
+    assert said.startswith(f"{many} with random weights for 4 classes")
+    assert said.endswith(f"the place of {place}; all else is kept")
+    if is_classifier(config):
+        assert len(notes) == 1
+    else:
+        assert len(notes) == 2 and notes[0].startswith(OTHERS[family_of(config)])
+        assert isinstance(adapted.model.config, ClassifierConfig) and adapted.model.config.pool == "mean"
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_new_heads_are_small_random_and_drawn_from_the_seed(name: str) -> None:
+    checkpoint = checkpoint_of(name)
+    drawn = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        state = adapt(checkpoint, classes=NEW)[0].model.state_dict()
+        drawn.append(torch.cat([state[key].flatten() for key in state if "head." in key]))
+    assert torch.equal(drawn[0], drawn[1]) and not torch.equal(drawn[0], drawn[2])
+    assert 0 < drawn[0].abs().max() < 0.2
+
+
+@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize("size", SIZES)
+def test_another_native_size_answers_what_the_model_answers_at_that_size(
+    name: str, size: tuple[int, int]
+) -> None:
+    checkpoint = checkpoint_of(name)
+    adapted, notes = adapt(checkpoint, image_size=size)
+    assert adapted.model.config.image_size == adapted.preprocess.size == size
+    assert (adapted.classes, adapted.temperature) == (checkpoint.classes, 2.0)
+    assert len(notes) == 1 and notes[0].endswith(f"from pictures of 32x32 to {size[0]}x{size[1]} pixels")
+    images = pictures(size).float()
+    torch.testing.assert_close(
+        answer(adapted.model, images), answer(checkpoint.model, images), atol=1e-5, rtol=1e-5
+    )
+    ours, theirs = checkpoint.model.state_dict(), adapted.model.state_dict()
+    assert set(ours) == set(theirs)
+    moved = {key for key in theirs if not is_same(theirs[key], ours[key])}
+    assert all(key.endswith(("positions.table", "bias.table")) for key in moved), moved
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_classes_and_size_at_once(name: str) -> None:
+    checkpoint = checkpoint_of(name)
+    adapted, notes = adapt(checkpoint, classes=NEW, image_size=(40, 48))
+    assert "from pictures of 32x32 to 40x48" in notes[0] and "all else is kept" in notes[-1]
+    assert answer(adapted.model, pictures((40, 48)).float()).shape == (3, 4)
+    assert adapt(adapted, classes=NEW, image_size=(40, 48)) == (adapted, ())
