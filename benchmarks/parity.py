@@ -5,7 +5,8 @@
 Tiny random twins with a random value in every tensor are saved as each library saves, read by vitreous, and
 compared at the native picture size and at least two others, in float32 and float64; then written back by
 vitreous and loaded by the library's own loader. Photographs of odd sizes go through each library's own
-preprocessing and through ours. The exit code is 1 where a bound is missed. --write puts the tables into
+preprocessing and through ours. Ahead of it all stand mistakes made on purpose, which the bounds must see.
+The exit code is 1 where a bound is missed. --write puts the tables into
 docs/parity.md.
 """
 
@@ -22,9 +23,10 @@ from typing import NamedTuple
 import torch
 from tests.parity.case import Case, compare
 from tests.parity.cases import CASES
+from tests.parity.mistakes import ELSEWHERE, EVERYWHERE
 from tests.parity.preprocess_case import LEVELS, PreprocessCase, measure
 from tests.parity.preprocess_cases import PREPROCESS
-from tests.parity.twins import BOUND, Difference, Forward
+from tests.parity.twins import BOUND, Difference, Forward, difference, pictures, transformers_twin
 
 from vitreous.checkpoints.destination import write_any
 from vitreous.checkpoints.peer import quiet
@@ -76,6 +78,11 @@ def main() -> int:
         import_module(library)  # so that they can be told to be quiet
     lines, missed = [_versions(), ""], 0
     print(lines[0], end="\n\n", flush=True)
+    if arguments.family is None:
+        text, failed = _mistakes()
+        print("\n".join(text), end="\n\n", flush=True)
+        lines += [*text, ""]
+        missed += failed
     for family in dict.fromkeys(map(_group, (*CASES, *PREPROCESS))):
         if arguments.family not in (None, family):
             continue
@@ -94,7 +101,7 @@ def _family(family: str) -> tuple[list[str], int]:
     """The tables of one family, and how many of their rows missed a bound."""
     rows = [row for case in CASES if _group(case) == family for row in _rows(case)]
     most = max((len(row.found) for row in rows), default=0)
-    titles = ["reference", "way", "type", "native size", *["another size"] * (most - 1), "bound", ""]
+    titles = ["reference", "way", "type", "first size", *["another size"] * (most - 1), "bound", ""]
     text = [f"### {family}", ""]
     if rows:
         text += _table(titles, [_cells(row, most) for row in rows])
@@ -103,6 +110,26 @@ def _family(family: str) -> tuple[list[str], int]:
         titles = ["preprocessing of", "values", "way", "most", "mean", "bound", ""]
         text += [""] * bool(rows) + _table(titles, [_pixel_cells(line) for line in pixels])
     return text, sum(not row.kept for row in rows) + sum(not line.kept for line in pixels)
+
+
+def _mistakes() -> tuple[list[str], int]:
+    """What mistakes change that load without an error, and how many of them no bound would have seen."""
+    rows, unseen = [], 0
+    with tempfile.TemporaryDirectory() as folder, quiet():
+        twin = transformers_twin(Path(folder), layer_norm_eps=1e-6)
+        right = read_any(twin.path)
+        for mistakes, size in ((EVERYWHERE, (32, 32)), (ELSEWHERE, (24, 24))):
+            for name, mistake in mistakes.items():
+                wrong, shares, seen = mistake(right).model, [], []
+                for dtype, bound in BOUND.items():
+                    wrong.to(dtype)
+                    twin.model.to(dtype)
+                    share = difference(wrong, twin.forward, pictures(size).to(dtype)).relative
+                    shares.append(f"{share:.1e}")
+                    seen += [str(dtype).removeprefix("torch.")] * (share >= bound)
+                unseen += not seen
+                rows.append([name, f"{size[0]}x{size[1]}", *shares, ", ".join(seen) or "MISSED"])
+    return ["### mistakes", "", *_table(["mistake", "size", "float32", "float64", "seen in"], rows)], unseen
 
 
 def _rows(case: Case) -> Iterator[Row]:

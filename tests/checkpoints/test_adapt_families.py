@@ -113,3 +113,19 @@ def test_classes_and_size_at_once(name: str) -> None:
     assert "from pictures of 32x32 to 40x48" in notes[0] and "all else is kept" in notes[-1]
     assert answer(adapted.model, pictures((40, 48)).float()).shape == (3, 4)
     assert adapt(adapted, classes=NEW, image_size=(40, 48)) == (adapted, ())
+
+
+@pytest.mark.parametrize("name", ["resnet_18", "efficientnet_b0", "regnet_y_400mf"])
+def test_convolutional_networks_keep_all_but_their_last_layer(name: str) -> None:
+    config = catalog.configure(name, classes=len(OLD))
+    checkpoint = Checkpoint(catalog.build(config).eval(), Preprocess(size=config.image_size), OLD)
+    adapted, notes = adapt(checkpoint, classes=NEW, image_size=(96, 64))
+    ours, theirs = checkpoint.model.state_dict(), adapted.model.state_dict()
+    assert list(ours) == list(theirs)
+    new = [key for key in theirs if not is_same(theirs[key], ours[key])]
+    assert [tuple(theirs[key].shape[:1]) for key in new] == [(4,), (4,)]
+    assert new == list(theirs)[-2:]
+    assert notes[-1].startswith(
+        "a new head with random weights for 4 classes takes the place of the one for 3"
+    )
+    assert answer(adapted.model, pictures((96, 64)).float()).shape == (3, 4)

@@ -5,10 +5,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vitreous.checkpoints.foreign import google
+from vitreous.checkpoints.foreign import facebookresearch_mae, google
 from vitreous.checkpoints.foreign.names import ZERO, Names, gather, scatter
 from vitreous.checkpoints.foreign.timm import vit as timm
 from vitreous.checkpoints.foreign.torchvision import vit as torchvision
+from vitreous.checkpoints.foreign.transformers import mae as transformers_mae
 from vitreous.checkpoints.foreign.transformers import vit as transformers
 
 TABLES = {
@@ -16,6 +17,9 @@ TABLES = {
     "transformers": transformers.NAMES,
     "torchvision": torchvision.NAMES,
     "google": google.NAMES,
+    "transformers, decoder": transformers_mae.DECODER,
+    "transformers, decoder of today": transformers_mae.PRESENT,
+    "facebookresearch, decoder": facebookresearch_mae.DECODER,
 }
 
 

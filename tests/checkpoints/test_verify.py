@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load, save
 
 from tests.checkpoints.make import checkpoint_of, random_checkpoint
+from tests.parity.mistakes import ELSEWHERE, EVERYWHERE, Mistake, with_encoder
 from tests.parity.twins import google_arrays, google_twin, timm_twin, transformers_twin
 from vitreous.checkpoints import conversion, destination
 from vitreous.checkpoints.certificate import CERTIFICATE, Certificate, NotTheSame, compared
@@ -19,7 +20,6 @@ from vitreous.checkpoints.directory import sha256, verify_directory
 from vitreous.checkpoints.file import Checkpoint
 from vitreous.checkpoints.file import save as save_ours
 from vitreous.checkpoints.verify import prover
-from vitreous.checkpoints.weights import load_weights
 from vitreous.data.photographs import photographs
 
 pytest.importorskip("timm")
@@ -160,45 +160,31 @@ def test_a_crop_that_starts_elsewhere_is_told(tmp_path: Path) -> None:
 # Negative controls: something of ours is made wrong, and the library that the file comes from shows it.
 
 
-def with_encoder(checkpoint: Checkpoint, **values: Any) -> Checkpoint:
-    config = checkpoint.model.config
-    encoder = replace(config.backbone.encoder, **values)
-    config = replace(config, backbone=replace(config.backbone, encoder=encoder))
-    model = load_weights(config, dict(checkpoint.model.state_dict()), "a test", dtype=None)
-    return replace(checkpoint, model=model)
-
-
 def with_preprocess(checkpoint: Checkpoint, **values: Any) -> Checkpoint:
     return checkpoint_of(checkpoint, preprocess=replace(checkpoint.preprocess, **values))
 
 
-MISREAD: dict[str, tuple[Callable[[Checkpoint], Checkpoint], str, str]] = {
-    "activation": (lambda found: with_encoder(found, activation="quick_gelu"), "logits", "float32"),
-    "norm epsilon": (lambda found: with_encoder(found, norm_eps=1e-12), "logits", "float64"),
-    "resize of positions": (
-        lambda found: checkpoint_of(found, position_resize="corners"),
-        "logits",
-        "float32",
-    ),
-    "interpolation": (lambda found: with_preprocess(found, interpolation="bicubic"), "pixels", ""),
-    "mean": (lambda found: with_preprocess(found, mean=(0.485, 0.456, 0.406)), "pixels", ""),
-    "std": (lambda found: with_preprocess(found, std=(0.5, 0.5, 0.52)), "pixels", ""),
-    "a crop instead of a squash": (lambda found: with_preprocess(found, shorter=36), "pixels", ""),
-    "another size": (lambda found: with_preprocess(found, size=(40, 40)), "pixels", ""),
+PIXELS: dict[str, Mistake] = {
+    "interpolation": lambda found: with_preprocess(found, interpolation="bicubic"),
+    "mean": lambda found: with_preprocess(found, mean=(0.485, 0.456, 0.406)),
+    "std": lambda found: with_preprocess(found, std=(0.5, 0.5, 0.52)),
+    "a crop instead of a squash": lambda found: with_preprocess(found, shorter=36),
+    "another size": lambda found: with_preprocess(found, size=(40, 40)),
 }
 
 
-@pytest.mark.parametrize("wrong", MISREAD)
+@pytest.mark.parametrize("wrong", [*EVERYWHERE, *ELSEWHERE, *PIXELS])
 def test_what_is_read_wrongly_is_seen(theirs: Path, tmp_path: Path, wrong: str) -> None:
-    misread, what, dtype = MISREAD[wrong]
+    misread = {**EVERYWHERE, **ELSEWHERE, **PIXELS}[wrong]
     origin = open_origin(str(theirs))
     origin = origin._replace(checkpoint=misread(origin.checkpoint))
     found = disproven(origin, tmp_path / "there", "vitreous")
     failed = [check for check in found.checks if not check.passed]
     assert {check.part for check in failed} == {"source"}
-    assert {check.what for check in failed} == {what}
-    assert dtype in {"", *(check.dtype for check in failed)}
-    if wrong == "resize of positions":
+    assert {check.what for check in failed} == {"pixels" if wrong in PIXELS else "logits"}
+    if wrong in EVERYWHERE:
+        assert ((32, 32), "float64") in {(check.size, check.dtype) for check in failed}
+    if wrong in ELSEWHERE:
         assert all(check.size != (32, 32) for check in failed)
 
 

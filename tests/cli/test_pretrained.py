@@ -1,4 +1,4 @@
-"""What the verbs say of a masked autoencoder, and how one becomes a classifier."""
+"""Masked autoencoders and convolutional networks at the command line: what the verbs do, and refuse."""
 
 from pathlib import Path
 
@@ -64,8 +64,27 @@ def test_a_classifier_starts_on_its_backbone_and_what_is_left_out_is_said(
     assert run("explain", "run", "pictures/ant/00.png").code == 0
 
 
+def test_a_convolutional_network_is_trained_and_judged_and_has_nothing_to_explain(
+    run: Run, pictures: Path
+) -> None:
+    settings = [word for word in SMALL if "model" not in word and "epochs" not in word]
+    said = run(
+        "train", "pictures", "--model", "resnet_18", "--set=model.image_size=64", "--set=epochs=1",
+        "--output", "run", *settings,
+    )  # fmt: skip
+    assert said.code == 0, said.err
+    trained = read_any("run").model.state_dict()
+    assert trained["network.bn1.num_batches_tracked"] > 0
+    assert not torch.equal(trained["network.bn1.running_mean"], torch.zeros(64))
+    assert run("evaluate", "run", "pictures").code == 0
+    assert run("predict", "run", "pictures/ant/00.png").code == 0
+    said = run("explain", "run", "pictures/ant/00.png")
+    assert said.code == 2 and said.err.count("\n") == 1
+    assert "a resnet18 has no attention to explain it by" in said.err
+
+
 def test_models_and_inspect_show_it(run: Run, autoencoder: Path) -> None:
     assert run("models", "mae_tiny").rows[1][:4] == ["mae_tiny", "32", "4", "64"]
     said = run("inspect", "mae")
-    assert said.code == 0 and ["mask", "ratio", "0.75"] in said.rows
-    assert ["problem", "none"] in said.rows
+    assert said.code == 0 and "decoder" in said.out
+    assert ["loads", "yes"] in said.rows

@@ -46,7 +46,8 @@ def small(name: str) -> ModelConfig:
     backbone = config.backbone
     if isinstance(backbone, SwinConfig):
         size = (6 * backbone.patch, 4 * backbone.patch)
-        sizes = {"width": 8 * backbone.heads[0], "depths": (2, 2, 1, 1), "window": 3}
+        depths = (2, 2, 1, 1)[: len(backbone.depths)]
+        sizes = {"width": 8 * backbone.heads[0], "depths": depths, "window": 3}
         return replace(config, backbone=replace(backbone, **sizes, image_size=size))
     width = 8 * backbone.heads
     size = (3 * backbone.patch, 2 * backbone.patch)

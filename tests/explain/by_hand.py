@@ -24,14 +24,35 @@ def unfused(model: Classifier, images: Tensor) -> tuple[Tensor, list[Tensor]]:
             part.reshape(batch, count, attention.heads, size).transpose(1, 2)
             for part in qkv.split(width, dim=2)
         )
+        if model.config.backbone.attention == "rotary":
+            q, k = turned(model, q, images), turned(model, k, images)
         weights = ((q @ k.transpose(2, 3)) / size**0.5).softmax(dim=3)
         every.append(weights)
         mixed = (weights @ v).transpose(1, 2).reshape(batch, count, width)
-        tokens = tokens + attention.projection(mixed)
-        tokens = tokens + block.mlp(block.mlp_norm(tokens))
+        tokens = tokens + block.attention_scale(attention.projection(mixed))
+        tokens = tokens + block.mlp_scale(block.mlp(block.mlp_norm(tokens)))
     tokens = vit.norm(tokens)
-    pooled = tokens[:, 0] if model.config.pool == "class" else tokens[:, layout.prefix :].mean(1)
+    class_token, mean = tokens[:, :1].mean(1), tokens[:, layout.prefix :].mean(1)
+    both = torch.cat([class_token, mean], dim=1)
+    pooled = {"class": class_token, "mean": mean, "class_mean": both}[model.config.pool]
     return model.head(model.pool_norm(pooled)), every
+
+
+def turned(model: Classifier, vectors: Tensor, images: Tensor) -> Tensor:
+    """Queries or keys (B, heads, N, d), each pair of each patch times e^(i angle) (arXiv:2508.10104)."""
+    layout, base = model.backbone.embed.layout(images), model.config.backbone.rotary_base
+    half = vectors.shape[-1] // 2
+    pairs = torch.complex(vectors[..., :half], vectors[..., half:])  # (B, heads, N, d / 2)
+    angles = torch.zeros(layout.tokens, half)
+    for place in range(layout.patches):
+        row, col = divmod(place, layout.cols)
+        for pair in range(half):
+            along, sides = (row, layout.rows) if pair < half // 2 else (col, layout.cols)
+            centre = 2 * (along + 0.5) / sides - 1
+            period = base ** (pair % (half // 2) / (half // 2))
+            angles[layout.prefix + place, pair] = 2 * torch.pi * centre / period
+    product = pairs * torch.polar(torch.ones_like(angles), angles)
+    return torch.cat([product.real, product.imag], dim=-1)
 
 
 def relevance_matrix(model: Classifier, images: Tensor, index: int) -> Tensor:
@@ -56,7 +77,8 @@ def rollout_matrix(model: Classifier, images: Tensor) -> Tensor:
 
 
 def read(model: Classifier, matrix: Tensor, images: Tensor) -> Tensor:
-    """(B, N, N) -> (B, rows, cols): the class token's row, or the mean of the patches' rows."""
+    """(B, N, N) -> (B, rows, cols): the class token's row, the mean of the patches' rows, or half of each."""
     layout = model.backbone.embed.layout(images)
-    row = matrix[:, 0] if model.config.pool == "class" else matrix[:, layout.prefix :].mean(dim=1)
+    class_row, mean = matrix[:, 0], matrix[:, layout.prefix :].mean(dim=1)
+    row = {"class": class_row, "mean": mean, "class_mean": (class_row + mean) / 2}[model.config.pool]
     return row[:, layout.prefix :].reshape(-1, layout.rows, layout.cols)

@@ -19,14 +19,19 @@ KINDS: dict[str, dict[str, Any]] = {
     "no class token": {"pool": "mean", "class_token": False, "pool_norm": True, "final_norm": False},
     "not square": {"image_size": (16, 40)},
     "padded": {"image_size": (30, 21)},
+    "cut": {"image_size": (30, 21), "cut_edges": True},
+    "DINOv2": {"name": "dinov2_tiny", "registers": 2},
+    "DINOv2, gated": {"name": "dinov2_tiny", "mlp": "swiglu", "mlp_width": 48},
+    "DINOv3": {"name": "dinov3_tiny"},
+    "DINOv3, not square": {"name": "dinov3_tiny", "image_size": (16, 40), "pool": "mean"},
 }
 
 
-def tiny(image_size: int | tuple[int, int] = 32, **options: Any) -> Classifier:
+def tiny(image_size: int | tuple[int, int] = 32, name: str = "vit_tiny", **options: Any) -> Classifier:
     """A seeded model with weights large enough for its attention to be far from uniform."""
     torch.manual_seed(0)
     options = {"patch": 8, "depth": 3, "width": 32, "heads": 4, **options}
-    model = build(configure("vit_tiny", classes=5, image_size=image_size, options=options)).eval()
+    model = build(configure(name, classes=5, image_size=image_size, options=options)).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.15)

@@ -18,9 +18,22 @@ CASES = [
     ("vit_tiny", {"patch": 14, "stem": "conv", "pool": "mean", "class_token": False}, (56, 28)),
     ("vit_tiny", {"pool": "mean", "pool_norm": True, "final_norm": False, "positions": "sincos2d"}, (40, 40)),
     ("vit_ti_16", {"class_position": False}, (224, 224)),
+    ("vit_tiny", {"cut_edges": True}, (50, 33)),
+    ("dinov2_tiny", {}, (32, 32)),
+    ("dinov2_tiny", {"mlp": "swiglu", "mlp_width": 88, "registers": 2}, (36, 28)),
+    ("dinov3_tiny", {}, (32, 32)),
+    ("dinov3_tiny", {"mlp": "swiglu", "mlp_width": 88}, (50, 33)),
     ("mae_tiny", {}, (32, 32)),
     ("mae_tiny", {"positions": "learned", "decoder_positions": "learned", "registers": 2}, (64, 48)),
     ("mae_tiny", {"mask_ratio": 0.5, "decoder_depth": 3, "layer_scale": 0.1}, (33, 50)),
+    ("mae_tiny", {"cut_edges": True}, (35, 50)),
+    ("swin_tiny", {}, (32, 32)),
+    ("swin_tiny", {}, (50, 33)),
+    ("swin_tiny", {"window": 3, "depths": [2, 1, 3], "shift": "shorter_axis"}, (64, 48)),
+    ("swin_tiny", {"window": [[4, 4], [2, 4], [3, 2]], "cut_edges": True}, (61, 48)),
+    ("swin_tiny", {"positions": "learned", "patch_norm": False, "mlp_ratio": 2.7, "head": "mlp"}, (64, 64)),
+    ("swin_t", {"pool_norm": True}, (224, 224)),
+    ("swin_t", {}, (250, 200)),
 ]
 
 
@@ -59,10 +72,24 @@ def test_training_memory_is_what_autograd_keeps(
 
 
 @pytest.mark.parametrize(
-    ("name", "size"), [("vit_tiny", (64, 64)), ("vit_ti_16", (224, 224)), ("mae_tiny", (32, 32))]
+    ("name", "options", "size"),
+    [
+        ("vit_tiny", {}, (64, 64)),
+        ("vit_ti_16", {}, (224, 224)),
+        ("mae_tiny", {}, (32, 32)),
+        ("dinov2_tiny", {"mlp": "swiglu", "mlp_width": 172}, (64, 64)),
+        ("dinov3_tiny", {}, (64, 64)),
+        ("dinov3_tiny", {"mlp_width": 64}, (64, 64)),
+        ("swin_tiny", {}, (32, 32)),
+        ("swin_tiny", {"window": 8}, (96, 96)),
+        ("swin_t", {}, (224, 224)),
+        ("swin_t", {}, (250, 300)),
+    ],
 )
-def test_memory_without_gradients_is_what_the_allocator_hands_out(name: str, size: tuple[int, int]) -> None:
-    config = catalog.configure(name)
+def test_memory_without_gradients_is_what_the_allocator_hands_out(
+    name: str, options: dict[str, object], size: tuple[int, int]
+) -> None:
+    config = catalog.configure(name, options=options)
     model, images = catalog.build(config).eval(), torch.randn(1, 3, *size)
     with torch.no_grad(), profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         model(images)
@@ -83,6 +110,11 @@ def test_memory_without_gradients_is_what_the_allocator_hands_out(name: str, siz
         ("vit_b_32", 88_224_232, 4.41),
         ("vit_l_16", 304_326_632, 61.60),
         ("vit_h_14", 632_045_800, 167.4),
+        # arXiv:2103.14030, table 1.
+        ("swin_t", 28_288_354, 4.5),
+        ("swin_s", 49_606_258, 8.7),
+        ("swin_b", 87_768_224, 15.4),
+        ("swin_l", 196_532_476, 34.5),
     ],
 )
 def test_published_figures(name: str, parameters: int, gigamacs: float) -> None:
@@ -90,6 +122,17 @@ def test_published_figures(name: str, parameters: int, gigamacs: float) -> None:
     assert counted.parameters == parameters
     # Published counts add norms, softmax and activations: up to 1% more.
     assert counted.macs / 1e9 == pytest.approx(gigamacs, rel=0.015)
+
+
+@pytest.mark.parametrize(
+    ("name", "millions"),
+    # The released files, whose mask token, one vector, only pretraining has a use for.
+    [("dinov2_s_14", 22.06), ("dinov2_b_14", 86.58), ("dinov2_l_14", 304.37), ("dinov2_g_14", 1136.48)],
+)
+def test_published_sizes_of_dinov2(name: str, millions: float) -> None:
+    config = catalog.configure(name, classes=0)
+    counted = account(config).parameters + config.backbone.encoder.width
+    assert counted / 1e6 == pytest.approx(millions, abs=0.005)
 
 
 def test_facts_about_growth() -> None:

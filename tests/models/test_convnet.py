@@ -146,6 +146,14 @@ def test_it_learns_its_pictures(name: str) -> None:
     assert losses[-1] < losses[0]
 
 
+@pytest.mark.parametrize("name", SMALL)
+def test_one_small_picture_alone_is_learnt_from_as_well(name: str) -> None:
+    model = catalog.build(config_of(name, classes=3)).train()
+    for count, side in ((1, 32), (1, 33), (2, 32)):
+        model(torch.randn(count, 3, side, side)).logits.sum().backward()
+        assert all(module.training for module in model.modules())
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [

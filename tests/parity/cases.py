@@ -7,6 +7,8 @@ from tests.parity import (
     cases_dinov2,
     cases_dinov3,
     cases_mae,
+    cases_swin,
+    cases_upernet,
     cases_vit,
 )
 from tests.parity.case import Case
@@ -16,7 +18,9 @@ CASES: tuple[Case, ...] = (
     *cases_dinov2.CASES,
     *cases_dinov3.CASES,
     *cases_mae.CASES,
+    *cases_swin.CASES,
     *cases_deit.CASES,
     *cases_beit.CASES,
+    *cases_upernet.CASES,
     *cases_convnet.CASES,
 )

@@ -10,25 +10,29 @@ import torch
 from torch import nn
 
 from tests.parity.case import Case, Loaded
-from tests.parity.twins import Twin, randomise
+from tests.parity.twins import Twin, pictures, randomise
 
 SIZES = {
     "resnet50": ((64, 64), (96, 96), (64, 96), (71, 50)),
-    "efficientnet_b7": ((64, 64), (32, 64), (47, 39)),
-    "regnet_y_16gf": ((64, 64), (32, 64), (47, 39)),
+    "efficientnet_b7": ((48, 48), (32, 64), (47, 39)),
+    "regnet_y_16gf": ((48, 48), (32, 64), (47, 39)),
 }
 
 
 @torch.no_grad()
 def randomise_statistics(model: nn.Module, seed: int = 5) -> nn.Module:
-    """Random running means, positive running variances, and a count of batches, in every batch norm."""
+    """The running statistics of noisy pictures in every batch norm, and a random count of batches. Numbers
+    out of the air would not do: in a deep network the picture then drowns in the biases, or explodes."""
     generator = torch.Generator().manual_seed(seed)
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            shape = module.running_mean.shape
-            module.running_mean.copy_(torch.randn(shape, generator=generator) / 4)
-            module.running_var.copy_(0.5 + torch.rand(shape, generator=generator))
-            module.num_batches_tracked.copy_(torch.randint(1, 1000, (), generator=generator))
+    norms = [module for module in model.eval().modules() if isinstance(module, nn.BatchNorm2d)]
+    momenta = [module.momentum for module in norms]
+    for module in norms:
+        module.train().momentum = 1.0
+    model(pictures((64, 64), seed=seed).float())
+    for module, momentum in zip(norms, momenta, strict=True):
+        module.eval().momentum = momentum
+        module.running_var.clamp_(min=0.05)  # or a channel that was silent would shout at other pictures
+        module.num_batches_tracked.copy_(torch.randint(1, 1000, (), generator=generator))
     return model
 
 
@@ -37,7 +41,7 @@ def convnet_twin(path: Path, architecture: str, **arguments: Any) -> Twin:
     from torchvision.models import get_model
 
     model = get_model(architecture, weights=None, **{"num_classes": 5} | arguments)
-    randomise_statistics(randomise(model)).eval()
+    randomise_statistics(randomise(model))
     torch.save(model.state_dict(), path)
     return Twin(model, path, model)
 

@@ -21,7 +21,7 @@ def upernet_twin(path: Path, *, seed: int = 0, **arguments: Any) -> Twin:
         "intermediate_size": 48,
         "image_size": 32,
         "patch_size": 8,
-        "out_indices": [2, 3, 4, 6],
+        "out_indices": [2, 3, 4, 5],
         "use_relative_position_bias": True,
         "auxiliary_channels": 16,
         "id2label": dict(enumerate(["sky", "tree", "road"])),

@@ -1,8 +1,9 @@
 """One row of the ledger of preprocessing: what a library does to pictures, and what we read of it."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -72,16 +73,18 @@ def transformers_ways(directory: Path) -> tuple[Way, ...]:
     """What ``AutoImageProcessor`` makes of a directory, by both of its backends."""
     from transformers import AutoImageProcessor
 
-    def way(backend: str) -> Way:
+    ways = {}
+    for backend in ("pil", "torchvision"):
         processor = AutoImageProcessor.from_pretrained(directory, backend=backend)
-        # Its tensors are resized by kernels that round otherwise than Pillow's.
-        return Way(
-            backend,
-            lambda picture: processor(picture, return_tensors="np")["pixel_values"][0],
-            exact=backend == "pil",
-        )
+        # What resizes tensors, the only backend of DINOv3's processor, rounds otherwise than Pillow.
+        pillow = type(processor).__name__.endswith("Pil")
+        name = "pil" if pillow else "torchvision"
+        ways[name] = Way(name, partial(_processed, processor), exact=pillow)
+    return tuple(ways.values())
 
-    return way("pil"), way("torchvision")
+
+def _processed(processor: Any, picture: Image.Image) -> NDArray[np.float32]:
+    return np.asarray(processor(picture, return_tensors="np")["pixel_values"][0])
 
 
 def timm_ways(directory: Path) -> tuple[Way, ...]:

@@ -146,10 +146,10 @@ def test_the_passport_says_what_it_is(tmp_path: Path) -> None:
     convnet_twin(tmp_path / "weights.pth", "efficientnet_b0", num_classes=1000)
     found = inspect(tmp_path / "weights.pth")
     assert (found.layout, found.family, found.model) == ("torchvision", "convnet", "efficientnet_b0")
-    assert found.parameters == 5_288_548 and found.problem is None
+    assert found.model_parameters == 5_288_548 and found.problem is None
     save(tmp_path / "ours", read_any(tmp_path / "weights.pth"))
     ours = inspect(tmp_path / "ours")
-    assert (ours.parameters, ours.problem, ours.model) == (5_288_548, None, "efficientnet_b0")
+    assert (ours.model_parameters, ours.problem, ours.model) == (5_288_548, None, "efficientnet_b0")
     assert same(read(tmp_path / "ours").model, read_any(tmp_path / "weights.pth").model)
 
 

@@ -142,7 +142,7 @@ def test_transformers_model_without_a_head(tmp_path: Path, pooler: bool) -> None
     agree(checkpoint.model, model, forward, SIZES)
 
 
-@pytest.mark.parametrize("told", [None, "deit_tiny_distilled_patch16_224"])
+@pytest.mark.parametrize("told", [None, "deit_tiny_distilled_patch16_224.fb_in1k"])
 def test_a_published_file_has_timms_names(tmp_path: Path, told: str | None) -> None:
     twin = timm_deit(tmp_path / "twin", embed_dim=192, num_heads=3)
     torch.save({"model": twin.model.state_dict()}, tmp_path / "deit.pth")
@@ -331,6 +331,7 @@ def test_what_we_train_is_written_exactly(tmp_path: Path, layout: str, variant: 
         ("transformers", {"attention": "rotary"}, "its attention is rotary"),
         ("transformers", {"mlp": "swiglu"}, "its MLP is gated"),
         ("transformers", {"classes": 0}, "it has no heads"),
+        ("transformers", {"final_norm": False}, "it has no norm at its end"),
         ("transformers", {"image_size": (30, 30)}, "no multiple of patch"),
         ("torchvision", {}, "torchvision has no class for a model of family 'deit'"),
     ],
@@ -347,7 +348,7 @@ def test_one_head_becomes_two_in_timm(tmp_path: Path) -> None:
     transformers_deit(tmp_path / "one", kind="DeiTForImageClassification", layer_norm_eps=1e-6)
     checkpoint = read_any(tmp_path / "one")
     write_any(tmp_path / "two", checkpoint, "timm")
-    model, forward = from_timm(tmp_path / "two")
+    _, forward = from_timm(tmp_path / "two")
     images = pictures((32, 32)).float()
     assert difference(checkpoint.model, forward, images).relative < 1e-4
     again = read_any(tmp_path / "two")

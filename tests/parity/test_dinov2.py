@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from tests.checkpoints.make import checkpoint_of, random_checkpoint, same
 from tests.parity.cases_dinov2 import (
@@ -16,12 +18,15 @@ from tests.parity.cases_dinov2 import (
     timm_dinov2,
     transformers_dinov2,
 )
+from tests.parity.test_preprocess_parity import PHOTOGRAPHS
 from tests.parity.twins import BOUND, difference, pictures
 from vitreous.checkpoints.destination import write_any
+from vitreous.checkpoints.foreign.transformers.processor import read_processor, write_processor
 from vitreous.checkpoints.source import read_any
 from vitreous.errors import CheckpointError
 from vitreous.layers.layout import Layout
 from vitreous.layers.positions import resize_positions
+from vitreous.models.catalog import configure
 
 SIZES = [(28, 28), (42, 28), (31, 60)]
 OFF = [(30, 57)]  # no multiples of the patch
@@ -122,6 +127,19 @@ def test_bare_file_of_timm(tmp_path: Path) -> None:
     assert checkpoint.lineage["family"] == "dinov2"
 
 
+def test_the_heads_of_the_giant_are_known_by_its_gate(tmp_path: Path) -> None:
+    """A ViT of its width without a gate has another number (SigLIP), which its file does not say either."""
+    timm = pytest.importorskip("timm")
+    for name, known in (("vit_giant_patch14_dinov2", True), ("vit_giantopt_patch16_siglip_gap_256", False)):
+        model = timm.create_model(name, depth=1, img_size=28 if known else 32, num_classes=0)
+        save_file(model.state_dict(), tmp_path / name)
+        if known:
+            assert read_any(tmp_path / name).model.config.backbone.heads == 24
+            continue
+        with pytest.raises(CheckpointError, match="number of heads of width 1536 is not in the file"):
+            read_any(tmp_path / name)
+
+
 def test_a_gate_that_is_no_silu_is_refused(tmp_path: Path) -> None:
     pytest.importorskip("timm")
     timm_dinov2(tmp_path, "vit_giant_patch14_dinov2", mlp_ratio=3.0, act_layer="gelu")
@@ -219,7 +237,7 @@ def test_a_head_alone_is_refused_by_name(tmp_path: Path, names: tuple[str, str])
     state = {names[0]: torch.zeros(1000, 768), names[1]: torch.zeros(1000)}
     torch.save(state, tmp_path / "dinov2_vits14_linear_head.pth")
     with pytest.raises(
-        CheckpointError, match=r"a linear head alone \(1000x768\), without the DINOv2"
+        CheckpointError, match=r"a linear head alone \(1000x768\), without the backbone"
     ) as caught:
         read_any(tmp_path / "dinov2_vits14_linear_head.pth")
     assert "dinov2_vits14_pretrain.pth" in str(caught.value) and "\n" not in str(caught.value)
@@ -394,3 +412,47 @@ def test_names_on_disk_are_the_published_ones(tmp_path: Path) -> None:
         "dinov2.encoder.layer.1.mlp.weights_out.bias",
         "classifier.weight",
     } <= names
+
+
+@pytest.mark.parametrize("size", [(224, 256), (98, 112), (224, 224)])
+def test_the_published_processor_shows_the_same_pixels(tmp_path: Path, size: tuple[int, int]) -> None:
+    transformers = pytest.importorskip("transformers")
+    options = {
+        "size": {"shortest_edge": size[1]},
+        "crop_size": {"height": size[0], "width": size[0]},
+        "image_mean": [0.485, 0.456, 0.406],
+        "image_std": [0.229, 0.224, 0.225],
+    }
+    transformers.BitImageProcessor(**options).save_pretrained(tmp_path)
+    values = json.loads((tmp_path / "preprocessor_config.json").read_text())
+    config = configure("dinov2_s_14")
+    prepare = read_processor(values, config, "file")
+    written = write_processor(prepare, "BitImageProcessor")
+    assert read_processor(written, config, "file") == prepare
+    by_pillow = transformers.BitImageProcessorPil(**options)
+    by_torchvision = transformers.BitImageProcessor(**options)
+    again = transformers.BitImageProcessorPil(**written)
+    for name, picture in PHOTOGRAPHS.items():
+        mine = prepare(picture).image
+        assert apart(mine, by_pillow, picture).max() < 1e-3, name
+        assert apart(mine, again, picture).max() < 1e-3, name
+        # Its other processor resizes tensors, whose kernels round otherwise than Pillow's.
+        levels = apart(mine, by_torchvision, picture)
+        assert (levels > 1.001).float().mean() < 1e-3 and levels.max() < 4, name
+
+
+def apart(mine: Tensor, processor: Any, picture: Image.Image) -> Tensor:
+    """How many of 255 levels our pixels are from a processor's, (C, h, w)."""
+    theirs = torch.as_tensor(processor(picture, return_tensors="pt")["pixel_values"][0])
+    std = torch.tensor(processor.image_std)[:, None, None]
+    return ((mine - theirs) * std * 255).abs()
+
+
+def test_keys_that_a_file_leaves_out_have_its_processors_defaults() -> None:
+    transformers = pytest.importorskip("transformers")
+    config = configure("dinov2_s_14", image_size=224)  # what size ViT's resizes to is the model's
+    for kind in ("BitImageProcessor", "CLIPImageProcessor", "ViTImageProcessor"):
+        prepare = read_processor({"image_processor_type": kind}, config, "file")
+        processor = getattr(transformers, f"{kind}Pil")()
+        for name in ("coffee_whole", "chelsea_tall"):
+            assert apart(prepare(PHOTOGRAPHS[name]).image, processor, PHOTOGRAPHS[name]).max() < 1e-3, kind

@@ -11,13 +11,17 @@ from safetensors.torch import load_file, save_file
 
 from tests.checkpoints.make import random_checkpoint, same
 from tests.parity.cases_dinov2 import answer_of
-from tests.parity.cases_dinov3 import timm_dinov3, transformers_dinov3
+from tests.parity.cases_dinov3 import official_dinov3, timm_dinov3, transformers_dinov3
+from tests.parity.test_dinov2 import apart
+from tests.parity.test_preprocess_parity import PHOTOGRAPHS
 from tests.parity.twins import BOUND, difference, pictures
 from vitreous.checkpoints.destination import write_any
 from vitreous.checkpoints.foreign.timm.architectures import architecture
+from vitreous.checkpoints.foreign.transformers.processor import read_processor, write_processor
 from vitreous.checkpoints.source import read_any
 from vitreous.checkpoints.weights import load_weights
 from vitreous.errors import CheckpointError
+from vitreous.models.catalog import configure
 
 SIZES = [(32, 32), (48, 40), (24, 56)]
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -179,9 +183,9 @@ def test_other_parts_are_refused_by_name(tmp_path: Path, arguments: dict[str, An
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("eva02_tiny_patch14_224", r"queries and values apart.*attn\.q_bias"),
-        ("eva02_base_patch14_224", r"a norm inside attention.*attn\.norm"),
-        ("eva_giant_patch14_224", r"queries and values apart.*attn\.q_bias"),
+        ("eva02_tiny_patch14_224", r"(separate )?biases of queries and values"),
+        ("eva02_base_patch14_224", r"a norm inside the MLP \(blocks\.0\.mlp\.norm\.bias\)"),
+        ("vit_base_patch16_rope_reg1_gap_256", "LayerScale of BEiT or CaiT|separate biases"),
     ],
 )
 def test_eva_is_refused_by_the_tensors_that_are_the_reason(tmp_path: Path, name: str, reason: str) -> None:
@@ -192,8 +196,9 @@ def test_eva_is_refused_by_the_tensors_that_are_the_reason(tmp_path: Path, name:
     save_for_hf(model, str(tmp_path / "there"), safe_serialization=True)
     save_file(model.state_dict(), tmp_path / "weights")
     for source in ("there", "weights"):
-        with pytest.raises(CheckpointError, match=reason):
+        with pytest.raises(CheckpointError, match=reason) as caught:
             read_any(tmp_path / source)
+        assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("gated", [False, True])
@@ -393,3 +398,89 @@ def test_a_file_of_one_library_goes_to_the_other(tmp_path: Path) -> None:
     assert difference(checkpoint.model, other, pictures((48, 40)).float()).relative < 1e-4
     write_any(tmp_path / "back", read_any(tmp_path / "timm"), "transformers")
     assert same(read_any(tmp_path / "back").model, checkpoint.model)
+
+
+@pytest.mark.parametrize(("resample", "most", "share"), [(2, 1.01, 1e-3), (3, 25, 2e-2)])
+def test_its_processor_is_a_level_away_from_resized_pictures(
+    tmp_path: Path, resample: int, most: float, share: float
+) -> None:
+    """It resizes tensors of fractions, we resize pictures, whose pixels are rounded and cannot overshoot
+    (bicubic kernels do): one level of 255 for the bilinear kernel of the published models."""
+    transformers = pytest.importorskip("transformers")
+    statistics = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
+    processor = transformers.DINOv3ViTImageProcessor(resample=resample, **statistics)
+    processor.save_pretrained(tmp_path)
+    values = json.loads((tmp_path / "preprocessor_config.json").read_text())
+    assert values["image_processor_type"] == "DINOv3ViTImageProcessor"
+    config = configure("dinov3_s_16")
+    prepare = read_processor(values, config, "file")
+    fast = values | {"image_processor_type": "DINOv3ViTImageProcessorFast"}
+    assert read_processor(fast, config, "file") == prepare
+    written = write_processor(prepare)
+    assert read_processor(written, config, "file") == prepare
+    again = transformers.ViTImageProcessorPil(**written)
+    for name, picture in PHOTOGRAPHS.items():
+        mine = prepare(picture).image
+        assert apart(mine, again, picture).max() < 1e-3, name
+        levels = apart(mine, processor, picture)
+        assert levels.max() < most and levels.mean() < 0.5, name
+        assert (levels > 1.001).float().mean() < share, name
+
+
+@pytest.mark.parametrize("gated", [False, True])
+def test_what_stands_for_the_authors_file_is_what_timm_takes_for_it(tmp_path: Path, gated: bool) -> None:
+    """The names of our stand-in are the published ones: timm's own conversion makes its twin from them."""
+    pytest.importorskip("timm")
+    from timm.models.eva import checkpoint_filter_fn
+
+    path = tmp_path / "weights.pth"
+    twin = official_dinov3(path, gated=gated, local=True)
+    converted = checkpoint_filter_fn(torch.load(path), twin.model)
+    wanted = twin.model.state_dict()
+    assert converted.keys() == wanted.keys()
+    assert all(torch.equal(converted[key], value) for key, value in wanted.items())
+    checkpoint = read_any(path)
+    assert (checkpoint.lineage["layout"], checkpoint.lineage["family"]) == ("facebookresearch", "dinov3")
+    assert difference(checkpoint.model, twin.forward, pictures((32, 48)).float()).relative < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"rope_embed.periods": torch.ones(16)}, "rope_embed.periods are not those of base 100"),
+        ({"cls_norm.weight": torch.ones(128)}, "a norm of the class token's own"),
+        ({"projectors.0.weight": torch.ones(2)}, "heads of distillation"),
+        ({"surprise": torch.ones(2)}, "does not explain: surprise"),
+    ],
+)
+def test_authors_files_with_other_parts_are_refused(
+    tmp_path: Path, change: dict[str, torch.Tensor], reason: str
+) -> None:
+    pytest.importorskip("timm")
+    path = tmp_path / "weights.pth"
+    official_dinov3(path)
+    torch.save(torch.load(path) | change, path)
+    with pytest.raises(CheckpointError, match=reason):
+        read_any(path)
+
+
+def test_null_is_no_and_not_a_default() -> None:
+    """As the published files of DINOv3 have it, and as the library takes it for other processors, too."""
+    transformers = pytest.importorskip("transformers")
+    config = configure("dinov3_s_16")
+    published = {
+        "crop_size": None, "do_center_crop": None, "do_convert_rgb": None, "do_normalize": True,
+        "do_rescale": True, "do_resize": True, "image_mean": [0.485, 0.456, 0.406],
+        "image_processor_type": "DINOv3ViTImageProcessorFast", "image_std": [0.229, 0.224, 0.225],
+        "input_data_format": None, "resample": 2, "rescale_factor": 0.00392156862745098,
+        "size": {"height": 224, "width": 224},
+    }  # fmt: skip
+    prepare = read_processor(published, config, "file")
+    assert (prepare.size, prepare.shorter, prepare.squashed) == ((224, 224), None, None)
+    values = published | {"image_processor_type": "BitImageProcessor", "size": {"height": 64, "width": 80}}
+    processor = transformers.BitImageProcessorPil(**values)
+    picture = PHOTOGRAPHS["coffee_whole"]
+    assert apart(read_processor(values, config, "file")(picture).image, processor, picture).max() < 1e-3
+    for key in ("do_resize", "do_rescale"):
+        with pytest.raises(CheckpointError, match=f"{key} is false"):
+            read_processor(published | {key: None}, config, "file")

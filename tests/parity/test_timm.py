@@ -166,7 +166,7 @@ def test_architecture_names_stand_for_what_timm_makes_of_them() -> None:
     import timm
     from timm.models.vision_transformer import Block
 
-    from vitreous.checkpoints.foreign.plan import HEADS
+    from vitreous.checkpoints.foreign.plan import GATED_HEADS, HEADS
 
     acts = {"GELU": "gelu", "GELUTanh": "gelu_tanh", "QuickGELU": "quick_gelu", "SiLU": "gate"}
     seen = 0
@@ -180,7 +180,7 @@ def test_architecture_names_stand_for_what_timm_makes_of_them() -> None:
         if type(block) is not Block:  # their tensors have other names, which are refused
             assert any("in_proj" in key for key in model.state_dict()), name
             continue
-        heads = known.heads or HEADS[model.embed_dim]
+        heads = known.heads or (HEADS | (GATED_HEADS if known.gated else {}))[model.embed_dim]
         found = (acts[type(block.mlp.act).__name__], model.global_pool, block.attn.num_heads)
         act = "gate" if known.gated else known.activation
         assert known.gated == (type(block.mlp).__name__ == "GluMlp"), name

@@ -93,10 +93,10 @@ class ViT(nn.Module):
 
     def maps_after(self, images: Tensor, blocks: Sequence[int]) -> tuple[Tensor, ...]:
         """(B, C, H, W) -> the map (B, D, rows, cols) after each of these blocks, counted from 1, before the
-        final norm. Blocks beyond the last of them are not run."""
+        final norm; 0 is the embedded patches. Blocks beyond the last of them are not run."""
         layout = self.embed.layout(images)
         tokens = self.embed(images, layout)
-        found = {}
+        found = {0: layout.split(tokens)[1]}
         for number, block in enumerate(self.encoder.blocks[: max(blocks)], start=1):
             tokens = block(tokens, layout)
             found[number] = layout.split(tokens)[1]  # (B, D, rows, cols)

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
-from vitreous.backbones.config import ViTConfig
+from vitreous.backbones.config import SwinConfig
 from vitreous.checkpoints.file import Checkpoint
 from vitreous.checkpoints.weights import load_weights
 from vitreous.data.preprocess import Preprocess
@@ -91,9 +91,14 @@ def _with_head(
 def _moved(config: ModelConfig, state: dict[str, Tensor], image_size: tuple[int, int]) -> ModelConfig:
     """The configuration for another picture size; learned tables in ``state`` are resized for it."""
     moved = with_image_size(config, image_size)
-    if isinstance(config, ConvNetConfig) or not isinstance(config.backbone, ViTConfig):
+    if isinstance(config, ConvNetConfig):
         return moved
     before = config.backbone
+    if isinstance(before, SwinConfig):  # whose windows, and so their tables of offsets, stay as they are
+        if POSITIONS in state:
+            origin, target = (Layout(0, *before.grid_at(size)) for size in (before.image_size, image_size))
+            state[POSITIONS] = resize_positions(state[POSITIONS], origin, target, "plain")
+        return moved
     rows, cols = replace(before, image_size=image_size).grid
     tables = [(POSITIONS, before.placed, before.position_resize)]
     if isinstance(config, MAEConfig):

@@ -15,7 +15,6 @@ from vitreous.errors import CheckpointError, printable
 
 NPZ_RATIO = 100  # savez_compressed of trained weights saves a few per cent, of zeros about 1000 times
 SUFFIX = ".npy"
-DAMAGED = (*BROKEN, TypeError, RecursionError, MemoryError, KeyError, SyntaxError)
 
 
 class Arrays(Mapping[str, Tensor]):
@@ -34,7 +33,7 @@ class Arrays(Mapping[str, Tensor]):
             with self.archive.open(key + SUFFIX) as file:
                 array = npy.read_array(file, allow_pickle=False)
             return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))
-        except DAMAGED as error:
+        except (*BROKEN, TypeError) as error:
             said = printable(key)
             raise CheckpointError(f"{self.name}: {said}: damaged, its numbers cannot be read") from error
 
@@ -66,7 +65,9 @@ def describe_arrays(path: Path, name: str) -> dict[str, Described] | None:
                 raise CheckpointError(f"{said}: not an array; damaged, or not an .npz of arrays")
             try:
                 described[key] = _describe(archive, entry, said)
-            except DAMAGED as error:
+            except CheckpointError:
+                raise
+            except Exception as error:  # numpy raises whatever its parsers meet: TokenError, SyntaxError, ...
                 raise CheckpointError(f"{said}: damaged, not an array of numpy") from error
     return described
 

@@ -22,7 +22,7 @@ from safetensors import SafetensorError
 from vitreous.errors import CheckpointError, InputError, StorageError
 
 MANIFEST = "manifest.json"
-JSON_LIMIT = 8 * 2**20  # bytes; the largest real ones, with 21,843 class names, are below 2 MB
+JSON_LIMIT = 4 * 2**20  # bytes; the largest real ones, with 21,843 class names, are below 2 MB
 
 FileContent = bytes | Callable[[Path], None]
 Prove = Callable[[Path], Mapping[str, bytes]]

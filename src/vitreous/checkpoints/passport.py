@@ -18,7 +18,7 @@ from vitreous.checkpoints.directory import MANIFEST, read_json, sha256, verify_d
 from vitreous.checkpoints.foreign.plan import Found, Plan
 from vitreous.checkpoints.stored import Stored, open_file
 from vitreous.checkpoints.strangers import looks_like
-from vitreous.checkpoints.weights import blueprint, listed, load_weights
+from vitreous.checkpoints.weights import blueprint, first_line, listed, load_weights
 from vitreous.config import to_plain
 from vitreous.data.preprocess import Preprocess
 from vitreous.errors import CheckpointError, printable
@@ -181,6 +181,8 @@ def _refusal(load: Callable[[dict[str, Tensor]], object], stored: Stored, said: 
         return _bare(error, said)
     except (RuntimeError, NotImplementedError):  # a reader looks at a number; loading will tell
         return None
+    except source.STRANGE as error:
+        return f"its tensors are not of the shapes that are wanted: {first_line(error)}"
     return None
 
 

@@ -27,10 +27,12 @@ from vitreous.models.config import ClassifierConfig, ConvNetConfig, MAEConfig, M
 
 
 class _Known(NamedTuple):
-    """A class of transformers: how it is loaded, and where its answer stands."""
+    """A class of transformers: how it is loaded, and where its answer stands. ``remembers`` where pictures
+    of one size change what it does to those of another."""
 
     loader: str
     answer: Callable[[Any, Any], Tensor]
+    remembers: bool = False
 
 
 def _logits(output: Any, _: Any) -> Tensor:
@@ -67,8 +69,8 @@ TRANSFORMERS: Mapping[str, _Known] = {
     "BeitForMaskedImageModeling": _Known("BeitForMaskedImageModeling", _logits),
     "BeitForSemanticSegmentation": _Known("AutoModelForSemanticSegmentation", _logits),
     "BeitModel": _Known("AutoModel", _pooled),
-    "SwinForImageClassification": _CLASSIFIER,
-    "SwinModel": _Known("AutoModel", _pooled),
+    "SwinForImageClassification": _CLASSIFIER._replace(remembers=True),
+    "SwinModel": _Known("AutoModel", _pooled, remembers=True),
     "ViTMAEForPreTraining": _Known("AutoModelForPreTraining", _rebuilt),
     "Dinov2ForImageClassification": _CLASSIFIER,
     "Dinov2Model": _Known("AutoModel", _pooled),
@@ -165,12 +167,14 @@ def _transformers(place: Path, checkpoint: Checkpoint) -> Peer:
             options["noise"] = hidden.noise
         if isinstance(checkpoint.model.config, MaskedTokensConfig):
             options["bool_masked_pos"] = hidden.mask
-        return known.answer(model(images, **options), model.config)
+        asked = deepcopy(model) if known.remembers else model
+        return known.answer(asked(images, **options), model.config)
 
     transforms: tuple[Transform, ...] = ()
     if (place / "preprocessor_config.json").is_file():
         grey = checkpoint.preprocess.channels == 1
-        transforms = tuple(_processor(place, backend, grey) for backend in ("pil", "torchvision"))
+        both = [_processor(place, backend, grey) for backend in ("pil", "torchvision")]
+        transforms = tuple({transform.name: transform for transform in both}.values())
     return Peer(
         "transformers", type(model).__name__, model.eval(), answer, transforms, "no preprocessor_config.json"
     )
@@ -187,8 +191,10 @@ def _processor(place: Path, backend: str, grey: bool) -> Transform:
         ][0]
         return pixels
 
-    # Its other backend resizes tensors, whose kernels round otherwise than Pillow's.
-    return Transform(f"{type(processor).__name__} ({backend})", apply, exact=backend == "pil")
+    # What resizes tensors, the only backend of some processors, rounds otherwise than Pillow.
+    pillow = type(processor).__name__.endswith("Pil")
+    backend = "pil" if pillow else "torchvision"
+    return Transform(f"{type(processor).__name__} ({backend})", apply, exact=pillow)
 
 
 def _timm(place: Path, checkpoint: Checkpoint, ours: bool) -> Peer:

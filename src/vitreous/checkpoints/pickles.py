@@ -4,6 +4,7 @@ be imported, called or built, so what a file asks for can be looked at before an
 Only names of tensors, plain containers and settings are let through. Any other is refused by name.
 """
 
+import pickle
 import pickletools
 from collections.abc import Callable, Mapping
 from io import BytesIO
@@ -122,7 +123,10 @@ class _Machine:
             self.stack.append(_FRESH[name]())
         elif name in _STEPS:
             _STEPS[name](self, argument)
-        elif name not in ("PROTO", "FRAME"):
+        elif name == "PROTO":
+            if argument > pickle.HIGHEST_PROTOCOL:
+                raise ValueError("an unknown protocol")
+        elif name != "FRAME":
             raise NeedsCode(f"the opcode {name}")
 
     def marked(self) -> list[Any]:

@@ -21,8 +21,11 @@ from vitreous.errors import CheckpointError
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 HUB_FILES = ("config.json", "preprocessor_config.json", "*.safetensors", "*.safetensors.index.json", MANIFEST)
 HUB_PICKLES = ("pytorch_model*.bin", "pytorch_model*.bin.index.json")
+PIXEL_LIMIT = 2**26  # of a picture as the model sees it, 8192 x 8192
 HUB_PATIENCE = 4  # seconds until a Hub that does not answer is given up
 CONFIG, PROCESSOR = "config.json", "preprocessor_config.json"
+# What Python and torch raise where a value is of another kind than the code that meets it expects.
+STRANGE = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 # Errors of the Hub's client, the ones that say most first.
 REFUSALS: Mapping[str, str] = {
     "GatedRepoError": "its files are given out on request; ask for access there and run hf auth login",
@@ -61,7 +64,10 @@ def read_any(
     found = find_foreign(path, said)
     plan = plan_for(found, name)
     lineage = {"source": Path(said).name, **found.stored.wrapping.lineage()}
-    return plan.build(found.stored.load(), said, lineage, dtype)
+    try:
+        return plan.build(found.stored.load(), said, lineage, dtype)
+    except STRANGE as error:
+        raise strange(found, plan, error) from error
 
 
 def place(source: str) -> Path:
@@ -120,11 +126,24 @@ def plan_for(found: Found, name: str | None) -> Plan:
     if reader is None:
         raise CheckpointError(f"{found.name}: {unexplained(found)}")
     try:
-        return reader.plan(found, name)
+        _refuse_code(found)
+        plan = reader.plan(found, name)
+        _refuse_huge(plan)
     except CheckpointError as error:
         said = str(error) if str(error).startswith(found.name) else f"{found.name}: {error}"
         kind = looks_like(found.stored.described)
         raise CheckpointError(f"{said}; it looks like {kind}" if kind else said) from error
+    except STRANGE as error:
+        raise strange(found, reader, error) from error
+    return plan
+
+
+def strange(found: Found, kind: Reader | Plan, error: Exception) -> CheckpointError:
+    """The error for values or shapes of a kind that nobody expected, which ended in Python's own error."""
+    return CheckpointError(
+        f"{found.name}: its configuration or its tensors are not what {kind.layout}'s {kind.family} has:"
+        f" {first_line(error)}"
+    )
 
 
 def recognise(found: Found) -> Reader | None:
@@ -135,6 +154,28 @@ def recognise(found: Found) -> Reader | None:
 def unexplained(found: Found) -> str:
     """Why no reader takes a file: its first tensors, and the kind whose names come nearest."""
     return strangers.unexplained(found.stored.described, found.model_type, READERS)
+
+
+def _refuse_code(found: Found) -> None:
+    """CheckpointError where a model is defined by code beside its weights, whatever it calls itself."""
+    config = found.config or {}
+    if config.get("auto_map") or config.get("trust_remote_code"):
+        raise CheckpointError(
+            f"{found.name}/{CONFIG}: says that code of its own defines the model (auto_map), and such code is"
+            " not run; if it is a plain model, delete that key"
+        )
+
+
+def _refuse_huge(plan: Plan) -> None:
+    """CheckpointError for pictures that no memory holds, which would only be noticed at the first one."""
+    for what, (height, width) in (
+        ("the model", plan.config.image_size),
+        ("preprocessing", plan.preprocess.size),
+    ):
+        if height * width > PIXEL_LIMIT:
+            raise CheckpointError(
+                f"{what} wants {height}x{width} pixels, more than {PIXEL_LIMIT} are refused"
+            )
 
 
 def _json(directory: Path, name: str, said: str) -> dict[str, Any] | None:

@@ -54,7 +54,7 @@ def open_torch(path: Path, name: str) -> Saved:
     """
     try:
         with path.open("rb") as file:
-            zipped = file.read(4) == b"PK\x03\x04"
+            zipped = file.read(2) == b"PK"
         return _zipped(path, name) if zipped else _streamed(path, name)
     except NeedsCode as error:
         raise CheckpointError(f"{name}: refused, it needs {_said(error)}; {ADVICE}") from error

@@ -20,7 +20,7 @@ from vitreous.models.catalog import build
 from vitreous.models.config import ConvNetConfig, MAEConfig, ModelConfig
 from vitreous.models.model import Model
 
-HEADER_LIMIT = 8 * 2**20  # bytes; a header of 10,000 tensors is about 1 MB
+HEADER_LIMIT = 4 * 2**20  # bytes; a header of 10,000 tensors is about 1 MB
 TABLE_LIMIT = 2**24  # numbers in a table of positions that is computed, not read; 128 MB in float64
 BLOCK_LIMIT = 500  # blocks of a model; the deepest published one has 60
 FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
@@ -104,7 +104,8 @@ def refuse_oversize(config: ModelConfig, tensors: int, name: str) -> None:
     # What is computed and not read: waves of positions, and which offset belongs to which two patches.
     computed = 0
     if isinstance(backbone, SwinConfig):
-        computed = max((rows * cols) ** 2 for rows, cols in backbone.windows)
+        areas = [high * wide for high, wide in backbone.windows]
+        computed = max(*(area**2 for area in areas), rows * cols * max(areas))  # offsets, and masks
     elif backbone.attention == "relative":
         computed = (rows * cols) ** 2
     elif backbone.positions in ("sincos1d", "sincos2d"):

@@ -20,6 +20,12 @@ COUNTERS = ("n_averaged",)  # of torch's AveragedModel
 # The projections of self-supervised training beside a backbone (DINO, iBOT, DINOv2).
 PROJECTIONS = ("head.", "dino_head.", "ibot_head.")
 SHOWN = 40  # letters of a value
+WORDS = {
+    "numpy.core.multiarray.scalar": "a number",
+    "numpy._core.multiarray.scalar": "a number",
+    "pathlib.PosixPath": "a path",
+    "pathlib.WindowsPath": "a path",
+}
 
 
 class Wrapping(NamedTuple):
@@ -70,6 +76,8 @@ def choose_entry(saved: Any, name: str, is_tensor: Callable[[Any], bool], kind: 
         strange = [str(key) for key, value in saved.items() if not is_tensor(value)]
         what = f"{listed(map(printable, strange))} is no tensor"
         raise CheckpointError(f"{name}: wanted a state dict, tensors by name, but {what}")
+    if "param_groups" in saved:
+        raise CheckpointError(f"{name}: holds the state of an optimizer and no weights; wanted a state dict")
     entries = {printable(str(key))[:SHOWN]: describe(value, is_tensor) for key, value in saved.items()}
     held = listed(f"{key} ({what})" for key, what in entries.items())
     raise CheckpointError(f"{name}: holds no weights, wanted a state dict; it has {held}")
@@ -88,6 +96,8 @@ def describe(value: Any, is_tensor: Callable[[Any], bool]) -> str:
     if value is None or isinstance(value, bool | int | float | str):
         return printable(str(value))[:SHOWN]
     kind = getattr(value, "kind", None)
+    if kind in WORDS:
+        return WORDS[kind]
     if kind is not None:
         state = getattr(value, "state", None)
         return f"{len(state)} settings" if isinstance(state, Mapping) and state else f"a {kind}"

@@ -162,15 +162,18 @@ def explain(
 def to_source(grid: Tensor, view: Seen, patch: int) -> NDArray[np.float32]:
     """One value for each patch (rows, cols) -> heat (H, W) in source pixels, the crop undone.
 
-    Where the model padded the view to whole patches, the part of the grid beyond the view is cut off.
+    Where the model padded the view to whole patches, the part of the grid beyond the view is cut off; where
+    it left out a part of a patch at the edge, that is zero.
     """
     height, width = view.image.shape[-2:]
     rows, cols = grid.shape
     covered = (rows * patch, cols * patch)
     if covered == (height, width):
         return view.where.back(grid)
-    spread = interpolate(grid[None, None], size=covered, mode="bilinear", align_corners=False)
-    return view.where.back(spread[0, 0, :height, :width])
+    spread = interpolate(grid[None, None], size=covered, mode="bilinear", align_corners=False)[0, 0]
+    seen = spread.new_zeros(height, width)
+    seen[: covered[0], : covered[1]] = spread[:height, :width]
+    return view.where.back(seen)
 
 
 def class_index(classes: Sequence[str], target: int | str, count: int) -> int:

@@ -25,23 +25,25 @@ def relevance(model: nn.Module, images: Tensor, index: int | Tensor) -> Tensor:
     Relevance is zero or more, in units of the logit's gradient. One forward and one backward pass. It
     works inside ``torch.inference_mode`` and on frozen models, and leaves no gradient in the model.
     """
+    pool = pool_of(model)  # a model that cannot be explained is refused before it runs
     with _gradients(), recording(model, gradients=True) as record:
         logits = model(images.clone()).logits  # (B, K)
         chosen = torch.as_tensor(index, device=logits.device).expand(len(logits))
         # Pictures do not know one another: the sum's gradient is each one's own.
         score = logits.gather(1, chosen[:, None]).sum()
         gradients = record.output_gradients(score)
-    return follow(record, gradients, pool_of(model))
+    return follow(record, gradients, pool)
 
 
 def relevance_by_class(model: nn.Module, image: Tensor, indices: Sequence[int]) -> Tensor:
     """One picture (1, C, H, W), M classes -> (M, rows, cols), from one forward and M backward passes."""
+    pool = pool_of(model)
     with _gradients(), recording(model, gradients=True) as record:
         logits = model(image.clone()).logits[0]  # (K,)
         maps = []
         for index in indices:
             gradients = record.output_gradients(logits[index], keep_graph=True)
-            maps.append(follow(record, gradients, pool_of(model)))
+            maps.append(follow(record, gradients, pool))
     return torch.cat(maps)
 
 

@@ -80,7 +80,9 @@ class RelativeBias(nn.Module):
         table = resize_bias(self.table, self.native, layout, self.method)
         if (layout.rows, layout.cols) != (self.native.rows, self.native.cols):
             index = self.index_of(layout).to(table.device)
-        return table[index.flatten()].T.reshape(-1, layout.tokens, layout.tokens)  # (heads, N, N)
+        # By head from the start: what is added to the scores must not be strided, or it is copied once more.
+        chosen = table.T.index_select(1, index.flatten())  # (heads, N * N)
+        return chosen.view(-1, layout.tokens, layout.tokens)
 
     def extra_repr(self) -> str:
         """What ``print(model)`` shows."""

@@ -129,17 +129,17 @@ class Windowed(nn.Module):
         batch, _, width = tokens.shape
         order, back, mask = self._at(layout, tokens)
         rows, cols = whole_windows(layout.rows, layout.cols, self.window)
+        # Nothing is kept under a name for longer than it is needed: that would be memory.
         if (rows, cols) != (layout.rows, layout.cols):
-            grid = tokens.view(batch, layout.rows, layout.cols, width)
-            grid = pad(grid, (0, 0, 0, cols - layout.cols, 0, rows - layout.rows))
-            tokens = grid.view(batch, rows * cols, width)
+            tokens = tokens.view(batch, layout.rows, layout.cols, width)
+            tokens = pad(tokens, (0, 0, 0, cols - layout.cols, 0, rows - layout.rows)).flatten(1, 2)
         inside = Layout(0, *self.window)
         # One copy shifts and cuts, and one undoes both; a roll would be two more each.
-        windows = tokens.index_select(1, order).view(-1, inside.tokens, width)  # (B * L, N, D)
+        tokens = tokens.index_select(1, order).view(-1, inside.tokens, width)  # (B * L, N, D)
         if mask is not None:
             mask = mask.repeat(batch, 1, 1)[:, None]  # (B * L, 1, N, N)
-        attended = self.attention(windows, inside, mask)  # (B * L, N, D)
-        return attended.view(batch, rows * cols, width).index_select(1, back)
+        tokens = self.attention(tokens, inside, mask)
+        return tokens.view(batch, rows * cols, width).index_select(1, back)  # (B, P, D)
 
     def _at(self, layout: Layout, tokens: Tensor) -> Cut:
         """How a grid is cut, beside these tokens."""

@@ -2,6 +2,7 @@
 
 from vitreous.backbones.config import SwinConfig
 from vitreous.backbones.interface import Backbone
+from vitreous.backbones.swin import build_swin
 from vitreous.backbones.vit import build_vit
 from vitreous.models.beit import MaskedTokens
 from vitreous.models.classifier import Classifier
@@ -24,8 +25,6 @@ def build_model(config: ModelConfig) -> Model:
     if isinstance(config, ClassifierConfig):
         backbone: Backbone
         if isinstance(config.backbone, SwinConfig):
-            from vitreous.backbones.swin import build_swin
-
             backbone = build_swin(config.backbone)
         else:
             backbone = build_vit(config.backbone)

@@ -3,7 +3,8 @@ imported when a model is built.
 
 Sizes: ViT Ti and S are DeiT's (arXiv:2012.12877, table 1), B, L and H the ViT paper's (arXiv:2010.11929,
 table 1); BEiT arXiv:2106.08254, MAE arXiv:2111.06377, DINOv2 arXiv:2304.07193 (table 17), DINOv3
-arXiv:2508.10104. A ``_tiny`` member is small enough to learn on two CPU cores in minutes.
+arXiv:2508.10104, Swin arXiv:2103.14030. A ``_tiny`` member is small enough to learn on two CPU cores in
+minutes.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from vitreous.backbones.config import EncoderConfig, ViTConfig
+from vitreous.backbones.config import EncoderConfig, SwinConfig, ViTConfig
 from vitreous.config import from_plain, to_plain
 from vitreous.errors import ConfigError, nearest
 from vitreous.models.config import (
@@ -84,9 +85,9 @@ def _dinov2(width: int, depth: int, heads: int, image_size: int = 518, patch: in
     )
 
 
-def _dinov2_giant() -> ClassifierConfig:
-    config = _dinov2(1536, 40, 24)
-    encoder = replace(config.vit.encoder, mlp="swiglu", mlp_width=4096)
+def _gated(config: ClassifierConfig, mlp_width: int) -> ClassifierConfig:
+    """The same with a gated MLP."""
+    encoder = replace(config.vit.encoder, mlp="swiglu", mlp_width=mlp_width)
     return replace(config, backbone=replace(config.vit, encoder=encoder))
 
 
@@ -101,6 +102,21 @@ def _dinov3(width: int, depth: int, heads: int, image_size: int = 256, patch: in
         attention="rotary",
     )
     return ClassifierConfig(backbone=backbone)
+
+
+def _swin(
+    width: int,
+    depths: tuple[int, ...],
+    heads: tuple[int, ...],
+    window: int = 7,
+    patch: int = 4,
+    image_size: int = 224,
+) -> ClassifierConfig:
+    side = (image_size, image_size)
+    backbone = SwinConfig(
+        width=width, depths=depths, heads=heads, window=window, patch=patch, image_size=side
+    )
+    return ClassifierConfig(backbone=backbone, pool="mean")
 
 
 CATALOG: Mapping[str, ModelConfig] = {
@@ -141,6 +157,12 @@ CATALOG: Mapping[str, ModelConfig] = {
     "beit_tiny_upernet": _upernet(_beit(32, 4, 4, 4, layer_scale=0.1, image_size=32), (1, 2, 3, 4)),
     "beit_b_16_upernet": _upernet(_beit(768, 12, 12, 16, 0.1, image_size=640), (4, 6, 8, 12)),
     "beit_l_16_upernet": _upernet(_beit(1024, 24, 16, 16, 1e-5, image_size=640), (8, 12, 16, 24)),
+    # name              width  depths          heads
+    "swin_tiny": _swin(32, (2, 2, 2), (2, 4, 8), window=4, patch=2, image_size=32),
+    "swin_t": _swin(96, (2, 2, 6, 2), (3, 6, 12, 24)),
+    "swin_s": _swin(96, (2, 2, 18, 2), (3, 6, 12, 24)),
+    "swin_b": _swin(128, (2, 2, 18, 2), (4, 8, 16, 32)),
+    "swin_l": _swin(192, (2, 2, 18, 2), (6, 12, 24, 48)),
     "mae_tiny": _mae(
         64, 4, 4, 4, 32, decoder_width=32, decoder_depth=2, decoder_heads=4, decoder_mlp_width=128
     ),
@@ -151,11 +173,12 @@ CATALOG: Mapping[str, ModelConfig] = {
     "dinov2_s_14": _dinov2(384, 12, 6),
     "dinov2_b_14": _dinov2(768, 12, 12),
     "dinov2_l_14": _dinov2(1024, 24, 16),
-    "dinov2_g_14": _dinov2_giant(),
+    "dinov2_g_14": _gated(_dinov2(1536, 40, 24), 4096),
     "dinov3_tiny": _dinov3(64, 4, 4, 32, patch=4),
     "dinov3_s_16": _dinov3(384, 12, 6),
     "dinov3_b_16": _dinov3(768, 12, 12),
     "dinov3_l_16": _dinov3(1024, 24, 16),
+    "dinov3_h_16": _gated(_dinov3(1280, 32, 20), 5120),
     # Convolutional networks at the sizes of torchvision's published weights.
     "resnet_18": _convnet("resnet18"),
     "resnet_34": _convnet("resnet34"),

@@ -207,7 +207,7 @@ class ConvNetConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class UPerNetConfig(_OnBackbone):
-    """A class for each place: the maps after four blocks of a ViT (``taps``, counted from 1), a pyramid of
+    """A class for each place: the maps after four blocks of a ViT (``taps``; 0 is the embedded patches), a pyramid of
     them, and an auxiliary head for training, whose depth of 0 means none."""
 
     backbone: ViTConfig
@@ -221,9 +221,9 @@ class UPerNetConfig(_OnBackbone):
     def __post_init__(self) -> None:
         if self.classes < 1:
             raise ConfigError(f"classes must be 1 or more, got {self.classes}")
-        if not all(1 <= tap <= self.backbone.depth for tap in self.taps):
+        if not all(0 <= tap <= self.backbone.depth for tap in self.taps):
             taps = ", ".join(map(str, self.taps))
-            raise ConfigError(f"taps are blocks from 1 to {self.backbone.depth}, got {taps}")
+            raise ConfigError(f"taps are blocks from 0 to {self.backbone.depth}, got {taps}")
         if not self.pool_scales or min(self.pool_scales) < 1:
             raise ConfigError(f"pool_scales must be 1 or more, got {self.pool_scales}")
         if self.auxiliary_depth < 0 or self.auxiliary_width < 1:

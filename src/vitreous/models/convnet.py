@@ -19,6 +19,8 @@ from vitreous.models.config import ConvNetConfig, ConvNetName
 from vitreous.models.convnet_stages import ARCHITECTURES, REGNETS, network
 from vitreous.models.model import Model
 
+STRIDE = 32  # of the last map, in every one of them
+
 
 class Head(NamedTuple):
     """The last linear layer: its name in a ``ConvNet``, and how many numbers it is given."""
@@ -48,7 +50,15 @@ class ConvNet(Model):
 
     def forward(self, images: Tensor) -> Logits:
         """(B, 3, H, W) -> logits (B, K), or the pooled features (B, D) without a head."""
-        return Logits(self.network(images))
+        alone = self.training and len(images) == 1 and max(images.shape[-2:]) <= STRIDE
+        if not alone:
+            return Logits(self.network(images))
+        # The last map is one number a channel, which has no variance: the running statistics stand in.
+        self.network.eval()
+        try:
+            return Logits(self.network(images))
+        finally:
+            self.network.train()
 
 
 def _built(architecture: ConvNetName, classes: int) -> nn.Module:

@@ -52,10 +52,10 @@ def _swin(swin: SwinConfig) -> dict[str, Any]:
         "layers": swin.depth,
         "depths": list(swin.depths),
         "width": list(swin.widths),
-        "mlp_width": [int(width * swin.mlp_ratio) for width in swin.widths],
+        "mlp_width": list(swin.mlp_widths),
         "heads": list(swin.heads),
-        "window": swin.window,
-        "positions": "relative",
+        "window": swin.window if isinstance(swin.window, int) else [list(window) for window in swin.windows],
+        "positions": "relative" if swin.positions == "none" else f"{swin.positions} and relative",
         "norm_eps": swin.norm_eps,
         "activation": swin.activation,
     }

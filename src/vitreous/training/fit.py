@@ -17,7 +17,7 @@ from vitreous.data.draws import seed_torch
 from vitreous.data.loader import Order, TrainingPart, Trouble, training_parts
 from vitreous.errors import Interrupted, TrainingError
 from vitreous.layers.mlp import DropPath
-from vitreous.models.classifier import Classifier
+from vitreous.models.model import Model
 from vitreous.predictor import pick_device
 from vitreous.tasks.classification import Classification
 from vitreous.tasks.task import Task
@@ -313,7 +313,7 @@ class Loop:
         counters = self.learner.counters
         last = self.learner.average.weights if self.learner.average else _copied(self.learner.model)
         best, measures = self.learner.best, counters.best_measures  # the last step at least was judged
-        if not isinstance(self.learner.model, Classifier):
+        if not isinstance(self.learner.model, Model):
             self.learner.model.load_state_dict(best)
         elif self.world.writes:
             for name, weights in (("last", last), ("best", best)):
@@ -331,7 +331,7 @@ class Loop:
         """Write the judged weights as a model directory, with the temperature that calibrates them."""
         setup, counters = self.setup, self.learner.counters
         model = deepcopy(self.judged).cpu().eval()
-        assert isinstance(model, Classifier)
+        assert isinstance(model, Model)
         lineage: dict[str, Any] = dict(setup.lineage)
         lineage["training"] = {
             "step": counters.best_step if name == "best" else counters.step,
@@ -350,7 +350,7 @@ class Loop:
 
     def _way_on(self) -> str:
         # A rival was handed in from outside; no command builds it again.
-        if not isinstance(self.learner.model, Classifier):
+        if not isinstance(self.learner.model, Model):
             return ""
         return f"; go on with: vitreous train --resume --output {quote(self.config.output)}"
 

@@ -99,8 +99,8 @@ def plan(found: Found, model: str | None) -> Plan:
     if set(found.shapes) in HEAD_ALONE:
         shape = next(found.shapes[key] for key in found.shapes if key.endswith("weight"))
         raise CheckpointError(
-            f"{name}: a linear head alone ({shape_text(shape)}), without the DINOv2 that it stands on;"
-            " give the file of the backbone (dinov2_vits14_pretrain.pth), or a state dict of both"
+            f"{name}: a linear head alone ({shape_text(shape)}), without the backbone that it stands on;"
+            " give the backbone's file (dinov2_vits14_pretrain.pth), or a state dict of both"
         )
     inside = _inside(found.shapes, name)
     refuse(inside.shapes, NOT_HERE, name, "DINOv2")
@@ -164,7 +164,7 @@ def _classifier(shapes: Shapes, name: str, *, named_heads: bool) -> ClassifierCo
                     layer_scale=LAYER_SCALE if "blocks.0.ls1.gamma" in shapes else None,
                 ),
                 depth=NAMES.depth(shapes),
-                heads=1 if named_heads else heads_of(width, name),
+                heads=1 if named_heads else heads_of(width, name, gated=gated),
                 patch=patch,
                 image_size=square_side(table_rows(shapes, "pos_embed", name) - 1, patch, name),
                 channels=channels,

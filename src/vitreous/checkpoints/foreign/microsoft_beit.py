@@ -12,6 +12,7 @@ from vitreous.checkpoints.foreign.names import Names, layer
 from vitreous.checkpoints.foreign.plan import Found, Plan, Reader, Shapes, missing_biases, named, rows_of
 from vitreous.checkpoints.foreign.timm import beit
 from vitreous.checkpoints.foreign.timm.common import architecture_of, read_transform
+from vitreous.checkpoints.weights import shape_text
 from vitreous.errors import CheckpointError, ConfigError
 from vitreous.models.catalog import CATALOG
 from vitreous.models.config import ClassifierConfig, MaskedTokensConfig
@@ -42,6 +43,7 @@ def plan(found: Found, model: str | None) -> Plan:
     beit.refuse_another(shapes, model, name)
     told = architecture_of({}, model, "beit", name)
     names, backbone = beit.backbone_of(shapes, {}, {}, told, model, name)
+    _refuse_another_grid(shapes, backbone, name)
     config = _config(shapes, backbone, model, name)
     masked = isinstance(config, MaskedTokensConfig)
     table = names.table(config.vit.depth)
@@ -66,6 +68,18 @@ def plan(found: Found, model: str | None) -> Plan:
         assumed=("preprocessing", *classes.assumed, *pooling),
         finish=biases.finish,
     )
+
+
+def _refuse_another_grid(shapes: Shapes, backbone: ViTConfig, name: str) -> None:
+    """A table does not tell a square grid from every other; what points into it has a row for each token."""
+    rows, cols = backbone.grid
+    tokens = 1 + rows * cols
+    for key, shape in shapes.items():
+        if key.endswith(beit.INDEX) and shape != (tokens, tokens):
+            raise CheckpointError(
+                f"{name}: {key} is {shape_text(shape)}, but a grid of {rows}x{cols} patches wants"
+                f" {tokens}x{tokens}; only square grids are read from a bare file"
+            )
 
 
 def _config(

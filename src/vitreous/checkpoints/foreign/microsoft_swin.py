@@ -27,7 +27,6 @@ from vitreous.checkpoints.foreign.swin import (
     QKV_BIAS,
     Side,
     Sizes,
-    joined,
     mlp_ratio,
     named,
     one_window_at_the_end,
@@ -35,9 +34,10 @@ from vitreous.checkpoints.foreign.swin import (
     sizes_in,
     square_windows,
     stages_in,
+    table_of,
     unused_in,
 )
-from vitreous.checkpoints.foreign.timm.swin import ARCHITECTURE, MARK, OLD_MERGING, old_stage_names
+from vitreous.checkpoints.foreign.timm.swin import MARK, OLD_MERGING, old_stage_names, usual_windows
 from vitreous.data.preprocess import Preprocess
 from vitreous.errors import CheckpointError, ConfigError
 from vitreous.models.config import ClassifierConfig
@@ -57,7 +57,7 @@ def stage_names(stage: int) -> Names:
 def recognises(found: Found) -> bool:
     """Whether these are the names of the authors' code: timm's, and something that timm does not keep."""
     names = found.stored.described
-    own = any(key in names or key.endswith(BUFFERS) for key in (*OWN, *names))
+    own = any(key in names for key in OWN) or any(key.endswith(BUFFERS) for key in names)
     return found.config is None and own and any(key.startswith(MARK) for key in names)
 
 
@@ -75,7 +75,6 @@ def plan(found: Found, model: str | None) -> Plan:
     size = _size(found, sizes, windows)
     told = size is not None
     size = size or one_window_at_the_end(windows, sizes.patch)
-    table = joined(stages, sizes.depths)
     head = "head.weight"
     try:
         classifier = ClassifierConfig(
@@ -97,10 +96,11 @@ def plan(found: Found, model: str | None) -> Plan:
         )
     except (ConfigError, ArithmeticError) as error:
         raise CheckpointError(f"{name}: {error}") from error
-    architecture = ARCHITECTURE.fullmatch(model or "")
-    if architecture and int(architecture.group(2)) != windows[0][0]:
+    wanted = usual_windows(model)
+    if wanted and wanted[0] != windows[0][0]:
         raise CheckpointError(f"{name}: holds windows of {windows[0][0]}x{windows[0][0]}, unlike {model}")
-    classifier = named(classifier, None if architecture else model, name)
+    classifier = named(classifier, None if wanted else model, name)
+    table = table_of(stage_names, classifier)
     classes = unnamed(classifier.classes)
     return Plan(
         LAYOUT,

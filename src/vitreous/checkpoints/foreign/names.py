@@ -86,6 +86,10 @@ def scatter(table: Table, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {
         name: part
         for ours, tensor in tensors.items()
-        for name, part in zip(table[ours], tensor.chunk(len(table[ours])), strict=True)
+        for name, part in zip(table[ours], _cut(tensor, len(table[ours])), strict=True)
         if name
     }
+
+
+def _cut(tensor: Tensor, parts: int) -> tuple[Tensor, ...]:
+    return (tensor,) if parts == 1 else tensor.chunk(parts)  # a count of batches has no axis to cut

@@ -34,7 +34,8 @@ OnViT = TypeVar("OnViT", ClassifierConfig, DeiTConfig, MaskedTokensConfig)
 # Heads of the widths that published models have. A file of weights does not say how many heads its
 # queries are cut into, and a wrong number loads silently.
 HEADS = {192: 3, 256: 4, 320: 5, 384: 6, 512: 8, 640: 10, 768: 12, 832: 13, 896: 14, 1024: 16}
-HEADS |= {1152: 16, 1280: 16, 1408: 16, 1536: 24, 1664: 16}
+HEADS |= {1152: 16, 1280: 16, 1408: 16, 1664: 16}
+GATED_HEADS = {1536: 24}  # of a width that others have with another number
 
 # Of the pixels of ImageNet in 0..1: what most published weights were trained with.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -214,14 +215,16 @@ def square_side(patches: int, patch: int, name: str) -> tuple[int, int]:
     return side * patch, side * patch
 
 
-def heads_of(width: int, name: str) -> int:
-    """The heads of a published width; CheckpointError for others, because a file does not tell."""
-    if width not in HEADS:
+def heads_of(width: int, name: str, *, gated: bool = False) -> int:
+    """The heads of a published width; CheckpointError for others, because a file does not tell. ``gated``
+    says that the MLP is SwiGLU."""
+    known = HEADS | GATED_HEADS if gated else HEADS
+    if width not in known:
         raise CheckpointError(
             f"{name}: the number of heads of width {width} is not in the file;"
             " give name= of the model, or the directory with its config.json"
         )
-    return HEADS[width]
+    return known[width]
 
 
 def named(config: OnViT, model: str, name: str) -> OnViT:

@@ -4,6 +4,7 @@ ahead of those whose names it shares."""
 from vitreous.checkpoints.foreign import (
     facebookresearch_deit,
     facebookresearch_dinov2,
+    facebookresearch_dinov3,
     facebookresearch_mae,
     google,
     microsoft_beit,
@@ -19,6 +20,7 @@ from vitreous.checkpoints.foreign.torchvision import convnet as torchvision_conv
 from vitreous.checkpoints.foreign.torchvision import swin as torchvision_swin
 from vitreous.checkpoints.foreign.torchvision import vit as torchvision_vit
 from vitreous.checkpoints.foreign.transformers import beit as transformers_beit
+from vitreous.checkpoints.foreign.transformers import beit_segmentation as transformers_beit_segmentation
 from vitreous.checkpoints.foreign.transformers import deit as transformers_deit
 from vitreous.checkpoints.foreign.transformers import dinov2 as transformers_dinov2
 from vitreous.checkpoints.foreign.transformers import dinov3 as transformers_dinov3
@@ -29,15 +31,17 @@ from vitreous.checkpoints.foreign.transformers import vit as transformers_vit
 READERS: tuple[Reader, ...] = (
     microsoft_beit.READER,
     microsoft_swin.READER,
+    timm_dinov3.READER,
     facebookresearch_deit.READER,
     facebookresearch_mae.READER,
+    facebookresearch_dinov3.READER,
     facebookresearch_dinov2.READER,
     timm_deit.READER,
     timm_beit.READER,
-    timm_dinov3.READER,
     timm_swin.READER,
     timm_vit.READER,
     transformers_deit.READER,
+    transformers_beit_segmentation.READER,
     transformers_beit.READER,
     transformers_mae.READER,
     transformers_dinov2.READER,

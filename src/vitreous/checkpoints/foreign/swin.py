@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vitreous.backbones.config import SwinConfig
 from vitreous.checkpoints.file import Checkpoint
-from vitreous.checkpoints.foreign.names import PATCHES, Names, Table, layer
+from vitreous.checkpoints.foreign.names import PATCHES, Names, layer
 from vitreous.checkpoints.foreign.plan import Shapes, patch_kernel, rows_of
 from vitreous.errors import CheckpointError, ConfigError
 from vitreous.layers.geometry import shift_on, whole_windows
@@ -276,6 +276,8 @@ def half(window: Side) -> Side:
     return window[0] // 2, window[1] // 2
 
 
-def table_of(stages: Callable[[int], Names], config: SwinConfig) -> Table:
-    """The table for writing a model."""
-    return joined(tuple(stages(stage) for stage in range(len(config.depths))), config.depths)
+def table_of(stages: Callable[[int], Names], config: ClassifierConfig) -> dict[str, tuple[str, ...]]:
+    """Every tensor that a model has, ours to theirs."""
+    assert isinstance(config.backbone, SwinConfig)
+    depths = config.backbone.depths
+    return joined(tuple(map(stages, range(len(depths)))), depths)

@@ -11,6 +11,7 @@ from vitreous.checkpoints.foreign.timm import vit_writer as timm_vit
 from vitreous.checkpoints.foreign.torchvision import convnet as torchvision_convnet
 from vitreous.checkpoints.foreign.torchvision import swin as torchvision_swin
 from vitreous.checkpoints.foreign.torchvision import vit as torchvision_vit
+from vitreous.checkpoints.foreign.transformers import beit_segmentation as transformers_beit_segmentation
 from vitreous.checkpoints.foreign.transformers import beit_writer as transformers_beit
 from vitreous.checkpoints.foreign.transformers import deit as transformers_deit
 from vitreous.checkpoints.foreign.transformers import dinov2 as transformers_dinov2
@@ -29,6 +30,7 @@ WRITERS: Mapping[str, tuple[Writer, ...]] = {
         transformers_mae.WRITER,
         transformers_deit.WRITER,
         transformers_beit.WRITER,
+        transformers_beit_segmentation.WRITER,
         transformers_swin.WRITER,
     ),
     "timm": (timm_vit.WRITER, timm_dinov3.WRITER, timm_deit.WRITER, timm_beit.WRITER, timm_swin.WRITER),

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from vitreous.backbones.config import EncoderConfig, ViTConfig
-from vitreous.layers.geometry import grid_of, stem_convolutions
+from vitreous.layers.geometry import stem_convolutions
 from vitreous.models.config import (
     ClassifierConfig,
     DeiTConfig,
@@ -51,7 +51,7 @@ def account_plain(config: OnViT, vit: ViTConfig, image_size: tuple[int, int]) ->
 def account_backbone(vit: ViTConfig, image_size: tuple[int, int], depth: int | None = None) -> Account:
     """Count a ViT without a head; ``depth`` is how many of its blocks are run, where not all are."""
     run = vit if depth is None else replace(vit, depth=depth)
-    rows, cols = grid_of(*image_size, vit.patch)
+    rows, cols = vit.grid_at(image_size)
     patches = rows * cols
     tokens = patches + vit.prefix
     attention = run.depth * 2 * tokens**2 * vit.encoder.width
@@ -135,7 +135,7 @@ def _stem_parameters(vit: ViTConfig) -> int:
 
 
 def _stem_macs(vit: ViTConfig, height: int, width: int) -> int:
-    rows, cols = grid_of(height, width, vit.patch)
+    rows, cols = vit.grid_at((height, width))
     if vit.stem == "linear":
         return rows * cols * vit.channels * vit.patch**2 * vit.encoder.width
     macs, scale = 0, vit.patch
@@ -178,18 +178,22 @@ def _token_macs(encoder: EncoderConfig) -> int:
 def _forward_floats(vit: ViTConfig, tokens: int) -> int:
     """Inside an MLP: what the encoder and the block were given, the stream after attention, its
     normalised tokens, and the hidden layer before and after its activation. Attention holds less: the
-    first three, queries, keys, values, and its output twice."""
+    first three, queries, keys, values, and its output twice; where queries and keys turn, three more."""
     width = vit.encoder.width
     hidden = 2 * _mlp_hidden(vit.encoder)
-    return tokens * max(4 * width + hidden, 8 * width)
+    attention = 11 * width if vit.attention == "rotary" else 8 * width
+    return tokens * max(4 * width + hidden, attention)
 
 
 def _training_floats(vit: ViTConfig, tokens: int) -> int:
     """Each block keeps: two inputs of norms, two normalised, queries, keys, values, the attention's
-    output (8 N D in all) and its log-sum-exp, two numbers a norm and token, and the hidden layer twice."""
+    output (8 N D in all) and its log-sum-exp, two numbers a norm and token, and the hidden layer twice.
+    Where queries and keys turn, also what they were before, the sines and cosines of both, and the output
+    a second time, copied from head after head to token after token."""
     width, hidden = vit.encoder.width, _mlp_hidden(vit.encoder)
     scaled = 0 if vit.encoder.layer_scale is None else 2 * width
-    block = tokens * (8 * width + scaled + 2 * hidden + vit.heads + 4)
+    turned = 3 * width + 2 * width // vit.heads if vit.attention == "rotary" else 0
+    block = tokens * (8 * width + scaled + turned + 2 * hidden + vit.heads + 4)
     return vit.depth * block + tokens * width * 2
 
 

@@ -59,6 +59,8 @@ ARCHITECTURES: Mapping[str, Architecture] = {
 
 
 def architecture(name: str) -> Architecture | None:
-    """What timm's name of an architecture stands for; None for names that are not known here."""
-    matches = (found for pattern, found in ARCHITECTURES.items() if re.fullmatch(pattern, name))
+    """What timm's name of an architecture stands for, with or without the tag of its weights behind a dot;
+    None for names that are not known here."""
+    plain = name.partition(".")[0]
+    matches = (found for pattern, found in ARCHITECTURES.items() if re.fullmatch(pattern, plain))
     return next(matches, None)

@@ -71,7 +71,7 @@ def heads_in(
         return integer(arguments["num_heads"], f"{name}: num_heads")
     if model in CATALOG:
         return 1  # ``named`` puts the right number in its place
-    return told.heads or heads_of(width, name)
+    return told.heads or heads_of(width, name, gated=told.gated)
 
 
 def layer_scale_in(shapes: Shapes, key: str, arguments: Mapping[str, Any], name: str) -> float | None:

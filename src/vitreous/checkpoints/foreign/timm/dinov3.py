@@ -125,15 +125,16 @@ class Turning(NamedTuple):
 
 
 def recognises(found: Found) -> bool:
-    """Whether these are the names of a DINOv3 of timm: no positions, but factors of every channel."""
+    """Whether these are the names of a DINOv3 of timm: no positions, but registers beside a class token,
+    and factors of every channel. All others of timm's that turn and have registers have no class token."""
     names = found.stored.described
     if "patch_embed.proj.weight" not in names:
         return False
     said = (found.config or {}).get("architecture")
     if said is not None:
         return isinstance(said, str) and ("dinov3" in said or "lingbot" in said)
-    other = any("relative_position" in key or "mask_token" in key for key in names)
-    return "blocks.0.gamma_1" in names and "pos_embed" not in names and not other
+    other = "pos_embed" in names or any("relative_position" in key or "mask_token" in key for key in names)
+    return {"cls_token", "reg_token", "blocks.0.gamma_1"} <= names.keys() and not other
 
 
 def plan(found: Found, model: str | None) -> Plan:
@@ -238,6 +239,11 @@ def _heads(arguments: Mapping[str, Any], model: str | None, width: int, name: st
         return integer(arguments["num_heads"], f"{name}: num_heads")
     if model in CATALOG:
         return 1  # ``named`` puts the right number in its place
+    return heads_of_width(width, name)
+
+
+def heads_of_width(width: int, name: str) -> int:
+    """The heads of a published DINOv3 of this width; CheckpointError for widths that none has."""
     if width % HEAD_WIDTH:
         raise CheckpointError(
             f"{name}: the number of heads of width {width} is not in the file;"

@@ -25,11 +25,9 @@ from vitreous.checkpoints.foreign.swin import (
     Sizes,
     half,
     inside,
-    joined,
     merging,
     mlp_ratio,
     named,
-    native_shifts,
     one_window_at_the_end,
     reasons,
     simplest,
@@ -119,11 +117,11 @@ def plan(found: Found, model: str | None) -> Plan:
     arguments = section(values, "model_args", name)
     refuse_arguments(arguments, ACCOUNTED, (), "Swin", name)
     pretrained = pretrained_of(values, name)
-    stages = stages_in(shapes, old_stage_names if OLD_MERGING in shapes else stage_names)
+    names = old_stage_names if OLD_MERGING in shapes else stage_names
+    stages = stages_in(shapes, names)
     sizes = sizes_in(shapes, stages, name)
     _check_heads(arguments, sizes, name)
-    table = joined(stages, sizes.depths)
-    head = table["head.weight"][0]
+    head = names(0).outside["head.weight"][0]
     try:
         classifier = ClassifierConfig(
             backbone=_backbone(sizes, arguments, pretrained, architecture, name),
@@ -133,6 +131,7 @@ def plan(found: Found, model: str | None) -> Plan:
         classifier = named(classifier, model if model in CATALOG else None, name)
     except (ConfigError, ArithmeticError) as error:
         raise CheckpointError(f"{name}: {error}") from error
+    table = table_of(names, classifier)
     classes = class_names_in(values, pretrained, classifier.classes, name)
     usual = {"crop_pct": 1.0 if classifier.image_size[0] == 384 else 0.9}
     preprocess, assumed = read_transform(pretrained or usual, classifier, name)
@@ -152,10 +151,7 @@ def plan(found: Found, model: str | None) -> Plan:
 
 
 def _check_architecture(architecture: Any, name: str) -> None:
-    if architecture is None:
-        return
-    said = architecture if isinstance(architecture, str) else ""
-    if not ARCHITECTURE.fullmatch(said) and said not in BY_STAGE:
+    if architecture is not None and not usual_windows(architecture):
         raise CheckpointError(
             f"{name}: architecture {architecture!r} is not a Swin of timm that is known here"
         )
@@ -182,7 +178,8 @@ def _backbone(
     count = len(sizes.depths)
     wanted = arguments.get("window_size")
     if wanted is None and architecture is not None:
-        wanted = _usual_window(architecture)
+        usual = usual_windows(architecture)
+        wanted = usual[0] if len(set(usual)) == 1 else usual
     if wanted is None:
         windows = square_windows(sizes.rows, name)
         size = one_window_at_the_end(windows, sizes.patch)
@@ -218,9 +215,10 @@ def _backbone(
     )
 
 
-def _usual_window(architecture: str) -> Any:
-    found = ARCHITECTURE.fullmatch(architecture)
-    return int(found.group(2)) if found else list(BY_STAGE[architecture])
+def usual_windows(architecture: Any) -> list[int]:
+    """The sides of windows, one for each stage, that a name of timm's stands for; empty for other names."""
+    found = ARCHITECTURE.fullmatch(architecture) if isinstance(architecture, str) else None
+    return [int(found.group(2))] * 4 if found else list(BY_STAGE.get(architecture, ()))
 
 
 def _windows(given: Any, stages: int, name: str) -> tuple[Side, ...]:
@@ -256,9 +254,8 @@ def _pool(arguments: Mapping[str, Any], pretrained: Mapping[str, Any], headed: b
     raise CheckpointError(f"{name}: global_pool {given!r} is not read; wanted avg")
 
 
-def _place(swin: SwinConfig) -> Place:
-    """What timm has a place for: of its two ways to decide on shifts, the one that this model needs."""
-    rule = "always" if _always(swin) else "each_axis"
+def _place(rule: str) -> Place:
+    """What timm has a place for where it decides on shifts by this rule: "always" is always_partition."""
     return Place(
         shifts=lambda grid, window: shift_on(grid, window, half(window), rule),
         shift_first=True,
@@ -269,25 +266,19 @@ def _place(swin: SwinConfig) -> Place:
     )
 
 
-def _always(swin: SwinConfig) -> bool:
-    """Whether timm has to keep windows and shifts as they are on maps that one window covers."""
-    grids = swin.grids_at(swin.image_size)
-    for depth, grid, window, moved in zip(swin.depths, grids, swin.windows, native_shifts(swin), strict=True):
-        usual = shift_on(grid, window, half(window), "each_axis")
-        if window[0] > grid[0] or window[1] > grid[1] or (depth > 1 and moved != usual):
-            return True
-    return False
+def _best(config: ModelConfig) -> tuple[str, list[str]]:
+    """Which of timm's two rules suits a model, and what speaks against it nevertheless."""
+    each = [(rule, reasons(config, _place(rule))) for rule in ("each_axis", "always")]
+    return min(each, key=lambda found: len(found[1]))
 
 
 def _reasons(config: ModelConfig) -> list[str]:
-    if not isinstance(config, ClassifierConfig) or not isinstance(config.backbone, SwinConfig):
-        return ["it does not stand on a Swin"]
-    swin = config.backbone
-    found = reasons(config, _place(swin))
-    for rows, cols in swin.windows:
-        offsets = (2 * rows - 1) * (2 * cols - 1)
-        if rows != cols and isqrt(offsets) ** 2 == offsets:
-            found.append(f"timm takes its table of windows of {rows}x{cols} for one of square windows")
+    found = _best(config)[1]
+    if isinstance(config, ClassifierConfig) and isinstance(config.backbone, SwinConfig):
+        for rows, cols in dict.fromkeys(config.backbone.windows):
+            offsets = (2 * rows - 1) * (2 * cols - 1)
+            if rows != cols and isqrt(offsets) ** 2 == offsets:
+                found.append(f"timm takes its table of windows of {rows}x{cols} for one of square windows")
     return found
 
 
@@ -297,9 +288,7 @@ def write(checkpoint: Checkpoint) -> dict[str, FileContent]:
     Raises:
         CheckpointError: the preprocessing has parts that timm has no place for.
     """
-    tensors = scatter(
-        table_of(stage_names, checkpoint.model.config.backbone), without_temperature(checkpoint)
-    )
+    tensors = scatter(table_of(stage_names, checkpoint.model.config), without_temperature(checkpoint))
     return {"config.json": to_json(_config(checkpoint)), "model.safetensors": weights_file(tensors)}
 
 
@@ -316,7 +305,7 @@ def _config(checkpoint: Checkpoint) -> dict[str, Any]:
         "depths": list(swin.depths),
         "num_heads": list(swin.heads),
         "window_size": [list(window) for window in swin.windows],
-        "always_partition": _always(swin),
+        "always_partition": _best(config)[0] == "always",
         "mlp_ratio": swin.mlp_ratio,
     }
     size = PUBLISHED.get((swin.width, max(swin.depths)), "tiny")

@@ -35,7 +35,6 @@ from vitreous.checkpoints.foreign.swin import (
     Sizes,
     half,
     inside,
-    joined,
     merging,
     mlp_ratio,
     named,
@@ -133,7 +132,7 @@ def plan(found: Found, model: str | None) -> Plan:
     except (ConfigError, ArithmeticError) as error:
         raise CheckpointError(f"{name}: {error}") from error
     classifier = named(classifier, model, name)
-    table = joined(stages, sizes.depths)
+    table = table_of(stage_names, classifier)
     if found.config is None:
         labels = unnamed(classifier.classes)
         classes, preprocess = labels.names, _preprocess(sizes, size)
@@ -194,11 +193,11 @@ def write(checkpoint: Checkpoint) -> dict[str, FileContent]:
     """The files of a directory that torchvision's class can be filled from."""
     config = checkpoint.model.config
     swin: SwinConfig = config.backbone
-    tensors = scatter(table_of(stage_names, swin), without_temperature(checkpoint))
+    tensors = scatter(table_of(stage_names, config), without_temperature(checkpoint))
     index = relative_index(*swin.windows[0]).flatten()
     for stage, depth in enumerate(swin.depths):
         for block in range(depth):
-            tensors[f"{stage_names(stage).block.format(block)}.attn.{INDEX}"] = index
+            tensors[f"{stage_names(stage).block.format(block)}.attn.{INDEX}"] = index.clone()
     values = {
         "layout": LAYOUT,
         SECTION: {

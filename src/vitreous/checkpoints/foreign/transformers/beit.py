@@ -97,7 +97,7 @@ def plan(found: Found, model: str | None) -> Plan:
     segmentation = [key for key in shapes if key.startswith(SEGMENTATION)]
     if segmentation:
         raise CheckpointError(
-            f"{name}: the head of a semantic segmentation ({segmentation[0]}) is not read, only the backbone"
+            f"{name}: a pyramid or a segmentation head ({segmentation[0]}) is not read, only the backbone"
             " could be"
         )
     prefix = MODEL_TYPES[kind]

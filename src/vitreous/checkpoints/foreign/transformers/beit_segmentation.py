@@ -92,7 +92,7 @@ def plan(found: Found, model: str | None) -> Plan:
 
 def reasons(config: ModelConfig) -> list[str]:
     """Why the library's class has no place for a model; empty where it has."""
-    return beit_writer.LIMITS.reasons(config)
+    return beit_writer.backbone_reasons(config)
 
 
 def write(checkpoint: Checkpoint) -> dict[str, FileContent]:
@@ -102,7 +102,9 @@ def write(checkpoint: Checkpoint) -> dict[str, FileContent]:
         CheckpointError: the preprocessing has a part that transformers has no place for.
     """
     config: UPerNetConfig = checkpoint.model.config
-    state = beit_writer.placed_state(checkpoint.model.config.vit, plain_state(checkpoint, keep_layer_scale=True))
+    state = beit_writer.placed_state(
+        checkpoint.model.config.vit, plain_state(checkpoint, keep_layer_scale=True)
+    )
     values = beit_writer.backbone_values(checkpoint) | {
         "architectures": ["BeitForSemanticSegmentation"],
         "out_indices": [tap + 1 for tap in config.taps],

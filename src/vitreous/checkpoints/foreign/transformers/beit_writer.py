@@ -29,8 +29,13 @@ LIMITS = Limits(attention="relative", mean_pool=True, headless=True, cut_edges=T
 def reasons(config: ModelConfig) -> list[str]:
     """Why none of transformers' BEiT classes has a place for a model; empty where one has."""
     found = backbone_reasons(config)
-    if isinstance(config, MaskedTokensConfig) and not config.vit.final_norm:
-        found.append("its backbone has no norm at its end")
+    if isinstance(config, MaskedTokensConfig):
+        if not config.vit.final_norm:
+            found.append("its backbone has no norm at its end")
+        if (
+            config.head_norm
+        ):  # transformers 5.23 loads "beit.layernorm" into "layernorm", and the other way round
+            found.append("it has two norms ahead of its head, which the library takes for one another")
     if isinstance(config, ClassifierConfig) and config.pool_norm != (config.pool == "mean"):
         found.append("there the norm stands after a mean, or ahead of the class token")
     return found
@@ -98,7 +103,7 @@ def _values(checkpoint: Checkpoint) -> dict[str, Any]:
     if isinstance(config, MaskedTokensConfig):
         return values | {
             "architectures": ["BeitForMaskedImageModeling"],
-            "use_mean_pooling": not config.head_norm,
+            "use_mean_pooling": True,
             "use_mask_token": True,
             "vocab_size": config.visual_tokens,
         }

@@ -100,8 +100,11 @@ def reasons(config: ModelConfig) -> list[str]:
     found = LIMITS.reasons(config)
     if isinstance(config, ClassifierConfig) and not config.vit.distillation_token:
         found.append("it has no distillation token")
-    if isinstance(config, DeiTConfig) and not config.classes:
-        found.append("it has no heads, of which there are two there")
+    if isinstance(config, DeiTConfig):
+        if not config.classes:
+            found.append("it has no heads, of which there are two there")
+        if not config.backbone.final_norm:
+            found.append("it has no norm at its end")
     return found
 
 

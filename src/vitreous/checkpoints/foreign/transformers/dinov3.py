@@ -153,7 +153,7 @@ def has_key_bias(state: Mapping[str, Tensor], backbone: ViTConfig) -> bool:
 def reasons(config: ModelConfig) -> list[str]:
     """Why the library has no place for a model; empty where it has."""
     found = LIMITS.reasons(config)
-    if isinstance(config.backbone, ViTConfig) and config.backbone.positions != "none":
+    if isinstance(config, ClassifierConfig) and config.vit.positions != "none":
         found.append("it has a table of positions beside")
     if config.classes:
         found.append("it has a head, and there is no classifier on a DINOv3 there")

@@ -49,7 +49,7 @@ def read_processor(values: Mapping[str, Any], config: ModelConfig, name: str) ->
         if values.get(key):
             raise CheckpointError(f"{where}: {key} is not read; wanted it false or left out")
     for key in ("do_resize", "do_rescale"):
-        if not flag(values.get(key, True), f"{where}: {key}"):
+        if not _does(values, key, True, where):
             raise CheckpointError(f"{where}: {key} is false, so it does not say what the model sees")
     factor = number(values.get("rescale_factor", 1 / 255), f"{where}: rescale_factor")
     if abs(factor * 255 - 1) > 1e-6:
@@ -83,6 +83,12 @@ def _kind(values: Mapping[str, Any], where: str) -> Kind:
     return KINDS.get(plain, Kind())
 
 
+def _does(values: Mapping[str, Any], key: str, default: bool, where: str) -> bool:
+    """A step that is done or not; null, which some files say, is not the default but no."""
+    given = values.get(key, default)
+    return given is not None and flag(given, f"{where}: {key}")
+
+
 class _Sides(NamedTuple):
     size: tuple[int, int]
     shorter: int | None = None
@@ -92,7 +98,7 @@ class _Sides(NamedTuple):
 def _sides(values: Mapping[str, Any], config: ModelConfig, kind: Kind, where: str) -> _Sides:
     """The view's size, and what a picture is resized to before that is cut out of it."""
     size = values.get("size", kind.size if values else list(config.image_size))
-    cropped = flag(values.get("do_center_crop", kind.crops), f"{where}: do_center_crop")
+    cropped = _does(values, "do_center_crop", kind.crops, where)
     kept = isinstance(size, dict) and set(size) == {"shortest_edge"}
     if not cropped and (kept or (isinstance(size, int) and not kind.squashes)):
         raise CheckpointError(f"{where}: shortest_edge without do_center_crop gives pictures of many sizes")
@@ -122,7 +128,7 @@ def _half_a_pixel(size: tuple[int, int], squashed: tuple[int, int] | None) -> bo
 def _statistics(
     values: Mapping[str, Any], kind: Kind, channels: int, where: str
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    if not flag(values.get("do_normalize", True), f"{where}: do_normalize"):
+    if not _does(values, "do_normalize", True, where):
         return (0.0,) * channels, (1.0,) * channels
     both = []
     for key, default in (("image_mean", kind.mean), ("image_std", kind.std)):
