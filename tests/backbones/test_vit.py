@@ -93,3 +93,14 @@ def test_what_cannot_be_is_said_in_one_line(changes: dict[str, object], words: s
     with pytest.raises(ConfigError, match=words) as caught:
         tiny(**changes)
     assert "\n" not in str(caught.value)
+
+
+def test_edges_are_padded_or_left_out() -> None:
+    images = torch.randn(1, 3, 11, 13)
+    padded, cut = build(tiny()), build(tiny(cut_edges=True))
+    assert padded(images).maps[0].shape == (1, 16, 3, 4)
+    assert cut(images).maps[0].shape == (1, 16, 2, 3)
+    assert_close(cut(images).maps[0], padded(images[..., :8, :12]).maps[0])
+    assert tiny(cut_edges=True, image_size=(11, 13)).grid == (2, 3)
+    with pytest.raises(ConfigError, match="convolutional stem pads edges"):
+        tiny(cut_edges=True, stem="conv")

@@ -80,6 +80,7 @@ def tensor(start: int, stop: int, shape: Any, dtype: Any = "F32") -> dict[str, A
 
 def timm_directory(folder: Path) -> Path:
     """A sound directory in timm's layout, without our manifest, so that it can be spoilt."""
+    folder.mkdir(exist_ok=True)
     write_any(folder / "model", random_checkpoint(), "timm")
     (folder / "model/manifest.json").unlink()
     return folder / "model"

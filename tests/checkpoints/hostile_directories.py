@@ -245,7 +245,7 @@ CONFIGS = [
     config("id2label", [1, 2], "id2label"),
     config("auto_map", {"AutoModel": "evil--modeling.Evil"}, "code of its own"),
     config("trust_remote_code", True, "code of its own"),
-    raw("4 MB of lists", lambda: b'{"a":[' + b"[]," * 1_390_000 + b"[]]}", "model_type|no known"),
+    raw("4 MB of lists", lambda: b'{"a":[' + b"[]," * 1_390_000 + b"[]]}", "damaged, not JSON"),
     raw("nested 100,000 deep", lambda: b'{"a":' + b"[" * 100_000, "damaged, not JSON"),
     raw("a list", lambda: b"[1]", "wanted a JSON object"),
     raw("NaN", lambda: b'{"model_type": "vit", "layer_norm_eps": NaN}', "damaged, not JSON"),

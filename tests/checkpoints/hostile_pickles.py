@@ -386,4 +386,5 @@ TENSORS = [
     ),
 ]
 
-CASES = (*_calls(), *WRAPPED, *TENSORS)
+CALLS_CASES = _calls()
+CASES = (*CALLS_CASES, *WRAPPED, *TENSORS)

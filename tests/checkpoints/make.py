@@ -34,12 +34,12 @@ def random_checkpoint(*, seed: int = 0, temperature: float = 1.0, **options: Any
 
 
 def checkpoint_of(
-    checkpoint: Checkpoint, *, preprocess: Preprocess | None = None, position_resize: str | None = None
+    checkpoint: Checkpoint, *, preprocess: Preprocess | None = None, **backbone: Any
 ) -> Checkpoint:
-    """The same weights, with another preprocessing or another way of resizing positions."""
+    """The same weights, with another preprocessing, or another way of resizing positions or cutting edges."""
     config = checkpoint.model.config
-    if position_resize is not None:
-        config = replace(config, backbone=replace(config.backbone, position_resize=position_resize))
+    if backbone:
+        config = replace(config, backbone=replace(config.backbone, **backbone))
     state = {key: value.detach().clone() for key, value in checkpoint.model.state_dict().items()}
     model = load_weights(config, state, "a test", dtype=None)
     return replace(checkpoint, model=model, preprocess=preprocess or checkpoint.preprocess)

@@ -111,7 +111,7 @@ def test_torchvision_takes_square_pictures_only_and_the_certificate_says_so(tmp_
     sizes = {tuple(check["size"]) for check in found["checks"] if check["part"] == "destination"}
     assert sizes == {(32, 32), (48, 48), (64, 64)}
     assert found["not_run"][0] == "source: a model of vitreous, which no other library loads"
-    assert "does not take pictures of 24x56 in float32" in found["not_run"][1]
+    assert "does not take pictures of 24x56 (" in found["not_run"][1]
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
@@ -300,6 +300,15 @@ def test_a_mistake_made_in_both_directions_is_seen(tmp_path: Path, monkeypatch: 
     assert failed[0].size == (32, 32)
 
 
+def test_a_head_of_zeros_proves_nothing(tmp_path: Path) -> None:
+    checkpoint = random_checkpoint()
+    with torch.no_grad():
+        checkpoint.model.head.weight.zero_()
+    save_ours(tmp_path / "ours", checkpoint)
+    found = disproven(open_origin(str(tmp_path / "ours")), tmp_path / "there", "timm")
+    assert found.checks[0].note.startswith("the answers are the same for every picture")
+
+
 def test_an_older_directory_stays_when_a_proof_fails(theirs: Path, tmp_path: Path) -> None:
     proven(open_origin(str(theirs)), tmp_path / "there", "timm")
     before = {path.name: sha256(path) for path in (tmp_path / "there").iterdir()}
@@ -314,14 +323,15 @@ def test_an_older_directory_stays_when_a_proof_fails(theirs: Path, tmp_path: Pat
     ("mine", "theirs", "relative", "passed"),
     [
         ([1.0, 2.0], [1.0, 4.0], 0.5, False),
-        ([0.0, 0.0], [0.0, 0.0], 0.0, True),
-        ([1.0, 0.0], [0.0, 0.0], None, False),
+        ([1.0, 4.0], [1.0, 4.0], 0.0, True),
+        ([0.0, 0.0], [0.0, 0.0], None, False),
+        ([3.0, 3.0], [3.0, 3.0], None, False),
         ([float("nan"), 1.0], [1.0, 1.0], None, False),
         ([1.0, 1.0], [float("inf"), 1.0], None, False),
         ([1.0], [1.0, 1.0], None, False),
     ],
 )
-def test_answers_that_are_not_numbers_never_pass(
+def test_answers_that_prove_nothing_never_pass(
     mine: list[float], theirs: list[float], relative: float | None, passed: bool
 ) -> None:
     check = compared(torch.tensor(mine), torch.tensor(theirs), 1e-4)

@@ -2,7 +2,6 @@
 are written, connections, time and memory. It can fail: the negative controls show it."""
 
 import codecs
-import gc
 import os
 import signal
 import sys
@@ -82,7 +81,6 @@ def recording() -> Iterator[list[str]]:
 
 def watched(work: Callable[[], Any], folder: Path) -> Seen:
     """Do the work and tell what it did. ``folder`` must be the same before and after."""
-    gc.collect()
     before = _listing(folder)
     start_memory = _resident("VmRSS", forget=True)
     started = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Cutting and projecting: exact inverses, two forms of one product, nothing cropped."""
+"""Cutting and projecting: exact inverses, two forms of one product, edges padded or left out."""
 
 import torch
 from hypothesis import given
@@ -40,6 +40,15 @@ def test_padding_adds_only_zeros_below_and_right(height: int, width: int, patch:
     assert padded.shape == (1, 1, rows * patch, cols * patch)
     assert torch.equal(padded[..., :height, :width], images)
     assert padded.count_nonzero() == images.count_nonzero()
+
+
+@given(height=st.integers(4, 20), width=st.integers(4, 20))
+def test_edges_that_are_left_out_change_nothing(height: int, width: int) -> None:
+    tokens = PatchTokens(channels=2, width=8, patch=4, cut_edges=True)
+    images = torch.randn(1, 2, height, width)
+    whole = images[..., : height // 4 * 4, : width // 4 * 4]
+    assert torch.equal(tokens(images), tokens(whole))
+    assert_close(tokens.flatten_and_project(images), tokens(images), atol=1e-5, rtol=1e-5)
 
 
 def test_stem_gives_the_grid_of_the_patch_it_replaces() -> None:

@@ -101,9 +101,10 @@ def load_elsewhere(layout: str, directory: Path) -> Any:
 
 
 def with_resize_of(layout: str, checkpoint: Checkpoint) -> Checkpoint:
-    """The same model, resizing its positions as the other library does."""
+    """The same model, resizing its positions and treating edges as the other library does."""
     method = {"timm": "antialias", "transformers": "plain", "torchvision": "corners"}[layout]
-    return checkpoint_of(checkpoint, position_resize=method)
+    cut = layout == "transformers" and checkpoint.model.config.backbone.stem == "linear"
+    return checkpoint_of(checkpoint, position_resize=method, cut_edges=cut)
 
 
 @pytest.mark.parametrize(("layout", "model"), CASES)

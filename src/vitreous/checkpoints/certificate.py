@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import inf, isfinite
+from math import isfinite
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from vitreous.errors import VitreousError
@@ -65,7 +66,7 @@ class NotTheSame(VitreousError):
 
 
 def compared(mine: Tensor, theirs: Tensor, bound: float) -> Check:
-    """Two sets of answers; ``theirs`` give the scale."""
+    """Two sets of answers, a picture on each row; ``theirs`` give the scale."""
     check = Check(
         part="kept",
         against="vitreous",
@@ -79,8 +80,12 @@ def compared(mine: Tensor, theirs: Tensor, bound: float) -> Check:
     if mine.shape != theirs.shape:
         note = f"{tuple(theirs.shape)} numbers there, {tuple(mine.shape)} here"
         return replace(check, passed=False, note=note)
+    if not theirs.any() or (len(theirs) > 1 and torch.equal(theirs, theirs[:1].expand_as(theirs))):
+        return replace(
+            check, passed=False, note="the answers are the same for every picture: nothing is proven"
+        )
     absolute, scale = (mine - theirs).abs().max().item(), theirs.abs().max().item()
-    relative = absolute / scale if scale else (inf if absolute else 0.0)
+    relative = absolute / scale
     return replace(check, absolute=finite(absolute), relative=finite(relative), passed=relative < bound)
 
 

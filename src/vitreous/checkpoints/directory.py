@@ -7,6 +7,7 @@ leaves a whole one: readers take ``NAME``, and ``NAME.previous`` where a kill fe
 One writer at a time; any number of readers.
 """
 
+import codecs
 import errno
 import hashlib
 import json
@@ -23,6 +24,7 @@ from vitreous.errors import CheckpointError, InputError, StorageError
 
 MANIFEST = "manifest.json"
 JSON_LIMIT = 4 * 2**20  # bytes; the largest real ones, with 21,843 class names, are below 2 MB
+CONTAINER_LIMIT = 250_000  # lists and objects in one JSON text; 10,000 tensors of a header have 30,000
 
 FileContent = bytes | Callable[[Path], None]
 Prove = Callable[[Path], Mapping[str, bytes]]
@@ -111,7 +113,7 @@ def read_json(path: Path, name: str) -> dict[str, Any]:
     try:
         if path.stat().st_size > JSON_LIMIT:
             raise CheckpointError(f"{name}: larger than the {JSON_LIMIT >> 20} MB that such a file may have")
-        values = json.loads(path.read_bytes(), parse_constant=_refuse_constant)
+        values = parse_json(path.read_bytes())
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{name}: damaged, not JSON") from error
     except OSError as error:
@@ -119,6 +121,15 @@ def read_json(path: Path, name: str) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise CheckpointError(f"{name}: damaged, wanted a JSON object")
     return values
+
+
+def parse_json(data: bytes) -> Any:
+    """JSON that may be hostile. ValueError or RecursionError where it is none, says one name twice, or is
+    made to take long."""
+    if data.count(b"[") + data.count(b"{") > CONTAINER_LIMIT:
+        raise ValueError(f"more than {CONTAINER_LIMIT} lists and objects")
+    text = data.removeprefix(codecs.BOM_UTF8).decode("utf-8", "surrogatepass")
+    return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
 
 
 def to_json(values: Mapping[str, Any]) -> bytes:
@@ -237,6 +248,13 @@ def _is_plain(file: str) -> bool:
 
 def _escaped(name: str) -> str:
     return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) != len(pairs):
+        raise ValueError("one name twice")
+    return values
 
 
 def _refuse_constant(constant: str) -> None:

@@ -11,7 +11,7 @@ import warnings
 import zipfile
 import zlib
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -78,16 +78,15 @@ def _zipped(path: Path, name: str) -> Saved:
     root = programs[0].removesuffix("data.pkl")
     if entries[programs[0]].file_size > PROGRAM_LIMIT:
         raise CheckpointError(f"{name}: refused, a pickle of more than {PROGRAM_LIMIT >> 20} MB")
-    with zipfile.ZipFile(path) as archive:
-        values = _read(BytesIO(archive.read(programs[0])), name, [STEP_LIMIT])
-        order = archive.read(f"{root}byteorder") if f"{root}byteorder" in entries else b"little"
+    values = _read(BytesIO(_record(path, entries[programs[0]], name)), name, [STEP_LIMIT])
+    order = _record(path, entries[f"{root}byteorder"], name) if f"{root}byteorder" in entries else b"little"
     held: dict[str, Storage] = {}
     for storage in _storages(values):
         entry = entries.get(f"{root}data/{storage.key}")
         if entry is None or entry.file_size != storage.length * SIZES[storage.dtype]:
             raise CheckpointError(f"{name}: damaged, a tensor claims other numbers than the file holds")
         if entry.compress_type != zipfile.ZIP_STORED:
-            raise CheckpointError(f"{name}: refused, its numbers are compressed, which torch never does")
+            raise CheckpointError(f"{name}: refused, {entry.filename} is compressed, as torch never does")
         held[entry.filename] = storage
 
     def load() -> Any:
@@ -159,28 +158,37 @@ def _storages(values: Any) -> list[Storage]:
     return list(found.values())
 
 
+def _record(path: Path, entry: zipfile.ZipInfo, name: str) -> bytes:
+    """A small entry of the archive."""
+    return b"".join(bytes(part) for part in _parts(path, [entry], name))
+
+
 def _check_sums(path: Path, entries: list[zipfile.ZipInfo], name: str) -> None:
     """Hold the numbers against the checksums of the archive, where it has any."""
+    for _ in _parts(path, entries, name):
+        pass
+
+
+def _parts(path: Path, entries: list[zipfile.ZipInfo], name: str) -> Iterator[memoryview]:
+    """The bytes of entries in pieces, each valid until the next. CheckpointError after the last piece of an
+    entry that is not what its checksum says; torch writes 0 where it was told not to compute them."""
+    room = memoryview(bytearray(2**20))
     with path.open("rb") as file, zipfile.ZipFile(path) as archive:
-        room = bytearray(2**20)
         for entry in entries:
-            if not entry.CRC:  # torch writes zeros where it was told not to compute them
-                continue
+            if entry.compress_type != zipfile.ZIP_STORED:
+                raise CheckpointError(f"{name}: refused, {entry.filename} is compressed, as torch never does")
             archive.open(entry).close()  # holds the entry's own header against the table of contents
             file.seek(entry.header_offset)
             header = file.read(30)
             file.seek(int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little"), 1)
             left, found = entry.file_size, 0
-            while left > 0:
-                count = file.readinto(memoryview(room)[: min(left, len(room))])
-                if not count:
-                    break
-                found = zlib.crc32(memoryview(room)[:count], found)
+            while left > 0 and (count := file.readinto(room[: min(left, len(room))])):
+                found = zlib.crc32(room[:count], found)
                 left -= count
-            if found != entry.CRC:
+                yield room[:count]
+            if left or (entry.CRC and found != entry.CRC):
                 raise CheckpointError(
-                    f"{name}: damaged, the numbers of {entry.filename} are not those of its checksum;"
-                    " get it again"
+                    f"{name}: damaged, {entry.filename} is not what its checksum says; get it again"
                 )
 
 

@@ -173,6 +173,7 @@ def _beside(part: str, ours: Checkpoint, peer: Peer, inputs: _Inputs, found: _Fi
     found.libraries[peer.library] = peer.version
     against = f"{peer.library} {peer.kind}"
     native, *others = sizes_of(ours.model.config)
+    refused: set[Size] = set()
     for dtype, bound in BOUNDS.items():
         ours.model.to(dtype)
         peer.model.to(dtype)
@@ -180,6 +181,8 @@ def _beside(part: str, ours: Checkpoint, peer: Peer, inputs: _Inputs, found: _Fi
         for size in (native, *others):
             if taken == 3:
                 break
+            if size in refused:
+                continue
             first = size == native and dtype == torch.float32
             views = _views(ours.preprocess, size, inputs.photographs[: None if first else FEW])
             try:
@@ -189,7 +192,8 @@ def _beside(part: str, ours: Checkpoint, peer: Peer, inputs: _Inputs, found: _Fi
                 if first:
                     found.checks.append(failed(part, against, "logits", f"it does not run: {reason}"))
                     return
-                what = f"{times(size)} in {_name(dtype)}"
+                refused.add(size)
+                what = f"{times(size)}" + (" in float64" if dtype == torch.float64 else "")
                 found.not_run.append(f"{part}: {against} does not take pictures of {what} ({reason})")
                 continue
             taken += 1

@@ -3,7 +3,6 @@
 Nothing here runs what a file holds: safetensors are headers and numbers.
 """
 
-import json
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from vitreous.backbones.config import SwinConfig
+from vitreous.checkpoints.directory import parse_json
 from vitreous.errors import CheckpointError, printable
 from vitreous.models.catalog import build
 from vitreous.models.config import ConvNetConfig, MAEConfig, ModelConfig
@@ -181,8 +181,7 @@ def read_header(path: Path, name: str) -> dict[str, Described]:
                 raise CheckpointError(
                     f"{name}: a safetensors header of {length} bytes, more than {HEADER_LIMIT} are refused"
                 )
-            text = file.read(length).decode("utf-8")
-        header = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
+            header = parse_json(file.read(length))
         header.pop("__metadata__", None)
         entries = {key: _describe(key, entry) for key, entry in header.items()}
         _refuse_gaps(((start, stop, key) for key, (start, stop, _) in entries.items()), size - 8 - length)
@@ -288,17 +287,6 @@ def _refuse_gaps(places: Iterable[tuple[int, int, str]], room: int) -> None:
         raise CheckpointError(f"cut short, {room} of {end} bytes are there; download it again")
     if end < room:
         raise CheckpointError(f"{room - end} bytes at its end belong to no tensor")
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    values = dict(pairs)
-    if len(values) != len(pairs):
-        raise ValueError("one name twice")
-    return values
-
-
-def _refuse_constant(constant: str) -> None:
-    raise ValueError(f"{constant} is not JSON")
 
 
 def _umask() -> int:

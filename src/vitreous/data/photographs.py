@@ -55,7 +55,7 @@ def _built_in() -> tuple[Photograph, ...]:
         whole = Image.fromarray(load_sample_image(name))
         for left, top, right, bottom in boxes:
             cut = whole.crop((left, top, right, bottom))
-            found.append(_photograph(f"{name} {right - left}x{bottom - top}", cut))
+            found.append(_photograph(f"{name} {bottom - top}x{right - left}", cut))
     return tuple(found)
 
 

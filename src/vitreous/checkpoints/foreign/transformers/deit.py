@@ -4,7 +4,6 @@ attention) and ``DeiTModel``. Names are those on disk."""
 
 from collections.abc import Mapping
 from dataclasses import replace
-from math import isqrt
 from typing import Any
 
 from vitreous.backbones.config import EncoderConfig, ViTConfig
@@ -168,11 +167,7 @@ def _backbone(shapes: Shapes, values: Mapping[str, Any], base: str, name: str) -
     found = table_rows(shapes, f"{base}embeddings.position_embeddings", name)
     if found != 2 + rows * cols:
         raise CheckpointError(f"{where}: image_size {size[0]}x{size[1]} does not fit {found} positions")
-    if rows != cols and isqrt(rows * cols) ** 2 == rows * cols:
-        # Another size would be resampled there as if the grid were square, which a table here is not.
-        raise CheckpointError(
-            f"{where}: a grid of {rows}x{cols} patches is not read: the library takes it for a square one"
-        )
+    vit.refuse_taken_for_square(backbone.grid, where)
     return backbone
 
 

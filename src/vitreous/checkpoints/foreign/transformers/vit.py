@@ -5,6 +5,7 @@ whatever it calls its modules in memory.
 
 from collections.abc import Mapping
 from dataclasses import replace
+from math import isqrt
 from typing import Any
 
 from vitreous.backbones.config import Activation, EncoderConfig, ViTConfig
@@ -77,7 +78,7 @@ NOT_PLAIN = {
     "lambda1": "LayerScale (Dinov2)",
     "relative_position_bias": "a relative position bias (BEiT)",
 }
-LIMITS = Limits(norms=("end",))
+LIMITS = Limits(norms=("end",), cut_edges=True)
 STRICT = replace(LIMITS, no_layer_scale=True)
 
 
@@ -167,10 +168,10 @@ def _classifier(shapes: Shapes, config: Mapping[str, Any], base: str, name: str)
             depth=integer(config.get("num_hidden_layers", 12), f"{where}: num_hidden_layers"),
             heads=integer(config.get("num_attention_heads", 12), f"{where}: num_attention_heads"),
             patch=kernel,
-            # A part of a patch at the edge is cut off there; the whole ones are what was learnt.
-            image_size=(size[0] // kernel * kernel, size[1] // kernel * kernel),
+            image_size=size,
             channels=channels,
             position_resize="plain",
+            cut_edges=True,
         )
         head = "classifier.weight" in shapes
         found = ClassifierConfig(
@@ -182,7 +183,18 @@ def _classifier(shapes: Shapes, config: Mapping[str, Any], base: str, name: str)
     rows = table_rows(shapes, f"{base}embeddings.position_embeddings", name)
     if rows != 1 + backbone.grid[0] * backbone.grid[1]:
         raise CheckpointError(f"{where}: image_size {size[0]}x{size[1]} does not fit {rows} positions")
+    refuse_taken_for_square(backbone.grid, where)
     return found
+
+
+def refuse_taken_for_square(grid: tuple[int, int], where: str) -> None:
+    """CheckpointError for a grid of 2 x 8 and its like: at another picture size the library resamples it as
+    if it were 4 x 4, which no table here can repeat."""
+    rows, cols = grid
+    if rows != cols and isqrt(rows * cols) ** 2 == rows * cols:
+        raise CheckpointError(
+            f"{where}: a grid of {rows}x{cols} patches is not read: the library takes it for a square one"
+        )
 
 
 def written_config(checkpoint: Checkpoint) -> dict[str, Any]:
