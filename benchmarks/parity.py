@@ -129,7 +129,11 @@ def _mistakes() -> tuple[list[str], int]:
                     seen += [str(dtype).removeprefix("torch.")] * (share >= bound)
                 unseen += not seen
                 rows.append([name, f"{size[0]}x{size[1]}", *shares, ", ".join(seen) or "MISSED"])
-    return ["### mistakes", "", *_table(["mistake", "size", "float32", "float64", "seen in"], rows)], unseen
+    return [
+        "### mistakes made on purpose",
+        "",
+        *_table(["mistake", "size", "float32", "float64", "seen in"], rows),
+    ], unseen
 
 
 def _rows(case: Case) -> Iterator[Row]:

@@ -1,7 +1,10 @@
 """``vitreous convert``: layouts, proof, and what is refused."""
 
 import json
+import resource
 import shutil
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -185,7 +188,7 @@ def test_a_library_that_is_missing(
         (["pictures/ant/00.png", "there", "--to", "timm"], ["pictures/ant/00.png"]),
         (["model", "there", "--to", "timm", "--pictures", "pictures"], ["--verify"]),
         (["model", "there", "--to", "timm", "--verify", "--pictures", "no"], ["no: no such file"]),
-        (["model", "there", "--to", "timm", "--verify", "--pictures", "empty"], ["empty: a folder, not a picture"]),
+        (["model", "there", "--to", "timm", "--verify", "--pictures", "empty"], ["empty: a folder"]),
         (["registers", "there", "--to", "torchvision"], ["cannot hold this model", "register"]),
     ],
 )  # fmt: skip
@@ -241,3 +244,34 @@ def test_bad_arguments_are_answered_before_torch(arguments: tuple[str, ...], tmp
     code, loaded = imported("convert", *arguments, folder=tmp_path)
     assert code == 2
     assert "torch" not in loaded
+
+
+def test_a_full_disk_leaves_the_old_directory(run: Run, model: Path, tmp_path: Path) -> None:
+    assert run("convert", "model", "there", "--to", "torchvision").code == 0
+    before = files(tmp_path)
+
+    def no_room() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-B",
+            "-m",
+            "vitreous",
+            "convert",
+            "model",
+            "there",
+            "--to",
+            "torchvision",
+            "--verify",
+        ],
+        cwd=tmp_path,
+        preexec_fn=no_room,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == "vitreous: there: File too large; nothing was changed there"
+    assert files(tmp_path) == before

@@ -23,6 +23,11 @@ CASES = [
     ("dinov2_tiny", {"mlp": "swiglu", "mlp_width": 88, "registers": 2}, (36, 28)),
     ("dinov3_tiny", {}, (32, 32)),
     ("dinov3_tiny", {"mlp": "swiglu", "mlp_width": 88}, (50, 33)),
+    ("beit_tiny", {}, (32, 32)),
+    ("beit_tiny", {"class_token": False}, (64, 64)),
+    ("beit_tiny", {"mlp": "swiglu", "mlp_width": 88, "registers": 2}, (50, 33)),
+    ("beit_b_16", {"depth": 2}, (224, 224)),
+    ("beit_b_16", {"depth": 2}, (384, 384)),
     ("mae_tiny", {}, (32, 32)),
     ("mae_tiny", {"positions": "learned", "decoder_positions": "learned", "registers": 2}, (64, 48)),
     ("mae_tiny", {"mask_ratio": 0.5, "decoder_depth": 3, "layer_scale": 0.1}, (33, 50)),
@@ -33,6 +38,8 @@ CASES = [
     ("swin_tiny", {"window": [[4, 4], [2, 4], [3, 2]], "cut_edges": True}, (61, 48)),
     ("swin_tiny", {"positions": "learned", "patch_norm": False, "mlp_ratio": 2.7, "head": "mlp"}, (64, 64)),
     ("swin_t", {"pool_norm": True}, (224, 224)),
+    ("simmim_swin_tiny", {}, (32, 32)),
+    ("simmim_swin_tiny", {"positions": "learned"}, (64, 96)),
     ("swin_t", {}, (250, 200)),
 ]
 
@@ -56,7 +63,20 @@ def test_training_memory_is_what_autograd_keeps(
     name: str, options: dict[str, object], size: tuple[int, int]
 ) -> None:
     config = catalog.configure(name, options=options)
+    assert account(config, size).training_bytes == pytest.approx(kept_by(catalog.build(config), size), rel=0.06)
+
+
+@pytest.mark.parametrize("size", [(32, 32), (64, 48)])
+@pytest.mark.parametrize("name", ["vit_tiny", "beit_tiny"])
+def test_training_memory_is_that_of_one_more_picture(name: str, size: tuple[int, int]) -> None:
+    config = catalog.configure(name)
     model = catalog.build(config)
+    more = kept_by(model, size, pictures=3) - kept_by(model, size, pictures=2)
+    assert account(config, size).training_bytes == pytest.approx(more, rel=0.01)
+
+
+def kept_by(model: torch.nn.Module, size: tuple[int, int], pictures: int = 1) -> int:
+    """Bytes that autograd keeps of a forward pass, beside the weights."""
     weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     kept: dict[int, torch.Tensor] = {}
 
@@ -66,9 +86,8 @@ def test_training_memory_is_what_autograd_keeps(
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        model(torch.randn(1, 3, *size))
-    measured = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
-    assert account(config, size).training_bytes == pytest.approx(measured, rel=0.06)
+        model(torch.randn(pictures, 3, *size))
+    return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
 
 
 @pytest.mark.parametrize(
@@ -80,8 +99,15 @@ def test_training_memory_is_what_autograd_keeps(
         ("dinov2_tiny", {"mlp": "swiglu", "mlp_width": 172}, (64, 64)),
         ("dinov3_tiny", {}, (64, 64)),
         ("dinov3_tiny", {"mlp_width": 64}, (64, 64)),
+        ("beit_tiny", {}, (32, 32)),
+        ("beit_tiny", {"class_token": False}, (32, 32)),
+        ("beit_tiny", {"registers": 2, "bias_resize": "bilinear_swapped"}, (32, 32)),
+        ("beit_tiny", {"mlp_width": 64}, (16, 16)),
+        ("beit_tiny", {}, (64, 48)),
+        ("beit_b_16", {"depth": 2}, (224, 224)),
         ("swin_tiny", {}, (32, 32)),
         ("swin_tiny", {"window": 8}, (96, 96)),
+        ("simmim_swin_tiny", {}, (64, 64)),
         ("swin_t", {}, (224, 224)),
         ("swin_t", {}, (250, 300)),
     ],

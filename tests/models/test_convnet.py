@@ -15,7 +15,7 @@ from vitreous.errors import ConfigError
 from vitreous.models import catalog
 from vitreous.models.accounting import account
 from vitreous.models.config import ConvNetConfig
-from vitreous.models.convnet import HEADS, ConvNet
+from vitreous.models.convnet import ConvNet, head_of
 from vitreous.models.convnet_stages import ARCHITECTURES, network
 
 NAMES = [name for name in catalog.names() if isinstance(catalog.CATALOG[name], ConvNetConfig)]
@@ -49,7 +49,7 @@ def test_tensors_are_those_of_torchvision_with_a_name_ahead(name: str) -> None:
     config = config_of(name, classes=7)
     with torch.device("meta"):
         ours = ConvNet(config)
-    head = HEADS[config.architecture]
+    head = head_of(config.architecture)
     assert ours.state_dict()[f"{head.name}.weight"].shape == (7, head.width)
     assert ours.state_dict()[f"{head.name}.bias"].shape == (7,)
     if network(config.architecture).kind == "regnet":  # torchvision cannot lay those out without memory
@@ -126,7 +126,7 @@ def test_without_classes_the_pooled_features_come_out(name: str) -> None:
     model = catalog.build(config).eval()
     with torch.no_grad():
         features = model(pictures((64, 48)).float()).logits
-    assert features.shape == (3, HEADS[config.architecture].width)
+    assert features.shape == (3, head_of(config.architecture).width)
     assert account(config).parameters == sum(parameter.numel() for parameter in model.parameters())
 
 

@@ -157,7 +157,68 @@ def microsoft_swin(path: Path, **arguments: Any) -> Twin:
     return Twin(twin, path, twin)
 
 
+def hidden_in(images: Tensor, patch: int = 4) -> Tensor:
+    """Which patches are hidden (B, P), the same for pictures of the same size."""
+    patches = -(-images.shape[-2] // patch) * -(-images.shape[-1] // patch)
+    return torch.rand(len(images), patches, generator=torch.Generator().manual_seed(7)) < 0.6
+
+
+def transformers_simmim(path: Path, **arguments: Any) -> Twin:
+    """transformers' SwinForMaskedImageModeling, saved by ``save_pretrained``."""
+    from transformers import SwinConfig, SwinForMaskedImageModeling, ViTImageProcessor
+
+    values: dict[str, Any] = {
+        "image_size": 32,
+        "embed_dim": 24,
+        "depths": [2, 2, 1],
+        "num_heads": [2, 3, 4],
+        "window_size": 2,
+        "encoder_stride": 16,
+        "layer_norm_eps": 1e-3,
+    }
+    model = randomise(SwinForMaskedImageModeling(SwinConfig(**values | arguments)))
+    model.save_pretrained(path)
+    channels = model.config.num_channels
+    statistics = {"image_mean": [0.4] * channels, "image_std": [0.3] * channels}
+    ViTImageProcessor(size={"height": 32, "width": 32}, **statistics).save_pretrained(path)
+    return Twin(model, path, simmim_forward(model))
+
+
+def simmim_forward(model: nn.Module) -> Forward:
+    """What is rebuilt of square pictures with hidden patches; its loss wants to be told their size."""
+
+    def forward(images: Tensor) -> Tensor:
+        fresh, side = copy.deepcopy(model), images.shape[-1]
+        fresh.config.image_size = side
+        moved = side != model.config.image_size
+        hidden = hidden_in(images)
+        return fresh(images, bool_masked_pos=hidden, interpolate_pos_encoding=moved).reconstruction
+
+    return forward
+
+
+def simmim_from_transformers(path: Path) -> Loaded:
+    """What ``from_pretrained`` makes of a directory."""
+    from transformers import AutoModelForMaskedImageModeling
+
+    model = AutoModelForMaskedImageModeling.from_pretrained(path).eval()
+    return model, simmim_forward(model)
+
+
+def rebuilt(model: nn.Module, images: Tensor) -> Tensor:
+    """What ours rebuilds, the same patches hidden."""
+    return model(images, hidden_in(images)).images
+
+
 CASES = (
+    Case(
+        "transformers",
+        "simmim",
+        transformers_simmim,
+        ((32, 32), (64, 64), (48, 48)),
+        simmim_from_transformers,
+        answer=rebuilt,
+    ),
     Case("timm", "swin", timm_swin, ((32, 48), (64, 64), (36, 52), (16, 12)), from_timm),
     Case(
         "transformers",

@@ -8,11 +8,13 @@ from tests.parity.case import Case
 from tests.parity.cases import CASES
 from tests.parity.preprocess_case import LEVELS, PreprocessCase, measure
 from tests.parity.preprocess_cases import PREPROCESS
-from vitreous.checkpoints.certificate import CERTIFICATE
+from vitreous.checkpoints.certificate import CERTIFICATE, NotTheSame
 from vitreous.checkpoints.conversion import convert, open_origin
+from vitreous.checkpoints.destination import LAYOUTS
 from vitreous.checkpoints.directory import read_json
 from vitreous.checkpoints.verify import prover
 from vitreous.data.photographs import photographs
+from vitreous.errors import CheckpointError
 
 pytest.importorskip("timm")
 pytest.importorskip("transformers")
@@ -47,6 +49,25 @@ def test_every_family_is_converted_with_proof(case: Case, tmp_path: Path) -> Non
         assert parts.count("source") == 6
     else:
         assert parts.count("source") == 6 or found["not_run"][0].startswith("source: ")
+
+
+@pytest.mark.parametrize(
+    ("case", "layout"),
+    [(case, layout) for case in SMALL for layout in LAYOUTS[1:] if layout != case.library],
+    ids=lambda part: part.name if isinstance(part, Case) else part,
+)
+def test_another_librarys_layout_is_proven_or_refused(case: Case, layout: str, tmp_path: Path) -> None:
+    origin = open_origin(str(case.build(tmp_path / "theirs").path))
+    pictures = photographs()[2:4]
+    try:
+        convert(origin, tmp_path / "there", layout, prove=prover(origin, "there", layout, pictures))
+    except CheckpointError as refused:
+        assert "cannot hold" in str(refused) or "has no class for" in str(refused)
+    except NotTheSame as difference:
+        # The view is smaller than the native picture, which timm's directory does not say.
+        assert layout == "timm" and "preprocessing size (224, 224) became" in str(difference)
+    else:
+        assert read_json(tmp_path / "there" / CERTIFICATE, CERTIFICATE)["verdict"] == "passed"
 
 
 def test_the_page_shows_every_row() -> None:

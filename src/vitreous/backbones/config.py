@@ -101,9 +101,7 @@ class ViTConfig:
 
     def grid_at(self, image_size: tuple[int, int]) -> tuple[int, int]:
         """(rows, cols) of any picture size; ``cut_edges`` says what becomes of a part of a patch."""
-        if self.cut_edges:
-            return image_size[0] // self.patch, image_size[1] // self.patch
-        return grid_of(*image_size, self.patch)
+        return grid_of(*image_size, self.patch, cut_edges=self.cut_edges)
 
     @property
     def prefix(self) -> int:
@@ -119,6 +117,9 @@ class ViTConfig:
     def out_channels(self) -> int:
         """Channels of the map that comes out."""
         return self.encoder.width
+
+
+LARGEST_STAGES = 8  # each doubles the width; published ones have 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,6 +155,8 @@ class SwinConfig:
     def __post_init__(self) -> None:
         if not self.depths or len(self.depths) != len(self.heads):
             raise ConfigError(f"{len(self.depths)} depths and {len(self.heads)} heads; wanted one per stage")
+        if len(self.depths) > LARGEST_STAGES:
+            raise ConfigError(f"{len(self.depths)} stages, more than {LARGEST_STAGES} are refused")
         for name, sides in (("window", self.window), ("shift", self.shift)):
             if isinstance(sides, tuple) and len(sides) != len(self.depths):
                 raise ConfigError(f"{len(sides)} values of {name} for {len(self.depths)} stages")
@@ -219,9 +222,7 @@ class SwinConfig:
     def grid_at(self, image_size: tuple[int, int]) -> tuple[int, int]:
         """(rows, cols) of any picture size; ``cut_edges`` says what becomes of a part of a patch."""
         height, width = image_size
-        if self.cut_edges:
-            return height // self.patch, width // self.patch
-        return grid_of(height, width, self.patch)
+        return grid_of(height, width, self.patch, cut_edges=self.cut_edges)
 
     def grids_at(self, image_size: tuple[int, int]) -> tuple[tuple[int, int], ...]:
         """(rows, cols) of each stage for a picture size: half of those before, rounded up."""

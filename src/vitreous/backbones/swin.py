@@ -35,12 +35,16 @@ class SwinEmbedding(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Layout]:
         """(B, C, H, W) -> (B, P, D), and how they lie."""
+        patches, layout = self.project(images)
+        return self.place(patches, layout), layout
+
+    def project(self, images: Tensor) -> tuple[Tensor, Layout]:
+        """(B, C, H, W) -> normalised patches (B, P, D) that know no place yet, and how they lie."""
         height, width = images.shape[-2:]
         if self.cut_edges:
             height, width = height // self.patch * self.patch, width // self.patch * self.patch
             images = images[..., :height, :width]
-        layout = Layout(0, *grid_of(height, width, self.patch))
-        return self.place(self.norm(self.patches(images)), layout), layout
+        return self.norm(self.patches(images)), Layout(0, *grid_of(height, width, self.patch))
 
     def place(self, patches: Tensor, layout: Layout) -> Tensor:
         """Normalised patches (B, P, D) -> (B, P, D), positions added."""

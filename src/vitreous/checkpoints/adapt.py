@@ -20,6 +20,7 @@ from vitreous.models.config import (
     MAEConfig,
     MaskedTokensConfig,
     ModelConfig,
+    SimMIMConfig,
     UPerNetConfig,
     is_classifier,
     with_image_size,
@@ -66,13 +67,14 @@ def _with_head(
     config: ModelConfig, state: dict[str, Tensor], classes: int
 ) -> tuple[ModelConfig, dict[str, Tensor]]:
     """The configuration and the tensors with new heads for so many classes."""
-    if isinstance(config, MAEConfig | MaskedTokensConfig | UPerNetConfig):
+    if isinstance(config, MAEConfig | MaskedTokensConfig | SimMIMConfig | UPerNetConfig):
         state = {key: value for key, value in state.items() if key.startswith("backbone.")}
         config = ClassifierConfig(backbone=config.backbone, pool="mean")
     if isinstance(config, ConvNetConfig):
-        from vitreous.models.convnet import HEADS
+        from vitreous.models.convnet import head_of  # torchvision, which takes a second to import
 
-        heads = {HEADS[config.architecture].name: HEADS[config.architecture].width}
+        name, width = head_of(config.architecture)
+        heads = {name: width}
     elif isinstance(config, DeiTConfig):
         heads = dict.fromkeys(("head", "distillation_head"), config.backbone.out_channels)
     else:
@@ -136,7 +138,11 @@ def _size_note(before: tuple[int, int], after: tuple[int, int]) -> str:
 def _head_notes(config: ModelConfig, classes: int, before: int) -> list[str]:
     notes = []
     if not is_classifier(config):
-        parts = {MAEConfig: "decoder", MaskedTokensConfig: "mask token and visual-token head"}
+        parts = {
+            MAEConfig: "decoder",
+            MaskedTokensConfig: "mask token and visual-token head",
+            SimMIMConfig: "mask token and decoder",
+        }
         part = parts.get(type(config), "head for every place")
         notes.append(
             f"the {part} of the pretraining is left out; classes are told from the mean of the patches"

@@ -20,6 +20,15 @@ from vitreous.errors import CheckpointError, VitreousError
 from vitreous.models.config import ConvNetConfig, ModelConfig, family_of
 
 HALF = (torch.float16, torch.bfloat16)
+# What it means that a setting is another library's.
+_ELSEWHERE = "at other picture sizes than the native one the answers differ"
+MEANING = {
+    "position_resize": _ELSEWHERE,
+    "bias_resize": _ELSEWHERE,
+    "positions": _ELSEWHERE,
+    "cut_edges": "pictures that are no multiple of the patch end otherwise",
+    "rotary_step": "angles are rounded otherwise, in the seventh digit",
+}
 JSON_FILES = ("config.json", "preprocessor_config.json")
 
 
@@ -65,11 +74,13 @@ class Written(NamedTuple):
 
 class Differences(NamedTuple):
     """What a conversion has lost, which is a fault, and what it has changed because the other layout cannot
-    say it, as sentences; ``exact`` where every tensor is what it was, bit for bit."""
+    say it, as sentences; ``exact`` where every tensor is what it was, bit for bit; ``rounded`` where answers
+    may differ in the last digits."""
 
     lost: tuple[str, ...]
     changed: tuple[str, ...]
     exact: bool
+    rounded: bool
 
 
 class Lost(VitreousError):
@@ -170,20 +181,22 @@ def differences(before: Checkpoint, after: Checkpoint) -> Differences:
         sizes = [getattr(checkpoint.model.config, name) for checkpoint in (before, after)]
         lost += [f"{name} {sizes[0]} became {sizes[1]}"] if sizes[0] != sizes[1] else []
     then, now = _settings(before.model.config), _settings(after.model.config)
-    for name in ("norm_eps", "activation"):
-        if then.get(name) != now.get(name):
-            lost.append(f"{name} {then.get(name)} became {now.get(name)}")
-    for name in ("position_resize", "bias_resize"):
-        if then.get(name) != now.get(name):
-            text = f"{name} {then.get(name)} became {now.get(name)}"
-            changed.append(f"{text}: at other picture sizes than the native one the answers differ")
+    unlike = [name for name in {**then, **now} if then.get(name) != now.get(name)]
+    for name in unlike:
+        text = f"{name} {then.get(name)} became {now.get(name)}"
+        if name in ("norm_eps", "activation"):
+            lost.append(text)
+        elif name in MEANING:
+            changed.append(f"{text}: {MEANING[name]}")
+        elif name not in ("layer_scale", "drop_path"):  # folded in, and of no use but in training
+            changed.append(text)
     if before.temperature != after.temperature:
         changed.append(f"temperature {before.temperature:.4g} divides the head's weights now")
     ours, theirs = before.model.state_dict(), after.model.state_dict()
     exact = ours.keys() == theirs.keys() and all(torch.equal(ours[key], theirs[key]) for key in ours)
     if not exact:
         changed.append("weights: some were folded into others, or brought to another form")
-    return Differences(tuple(lost), tuple(changed), exact)
+    return Differences(tuple(lost), tuple(changed), exact, not exact or "rotary_step" in unlike)
 
 
 def _settings(config: ModelConfig) -> dict[str, Any]:
@@ -191,7 +204,8 @@ def _settings(config: ModelConfig) -> dict[str, Any]:
     if isinstance(config, ConvNetConfig):
         return {}
     backbone = to_plain(config.backbone)
-    return {**backbone, **backbone.pop("encoder", {})}
+    encoder = backbone.pop("encoder", {})
+    return {**backbone, **encoder}
 
 
 def _unlike(before: Preprocess, after: Preprocess) -> dict[str, tuple[Any, Any]]:

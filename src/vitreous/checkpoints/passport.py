@@ -211,18 +211,13 @@ def _of_model(config: ModelConfig, problem: str | None) -> dict[str, Any]:
 def _origin(plan: Plan, found: Found) -> str:
     """Whose code wrote a file, as far as it can be known."""
     config = found.config or {}
-    words = [plan.layout]
-    if plan.stated_family:
-        words.append(plan.stated_family)
     version, classes = config.get("transformers_version"), config.get("architectures")
-    told = [
-        version,
-        classes[0] if isinstance(classes, list) and classes else None,
-        config.get("architecture"),
-    ]
-    words += [printable(word)[:60] for word in told if isinstance(word, str)]
+    told = [classes[0] if isinstance(classes, list) and classes else None, config.get("architecture")]
+    named = [word for word in told if isinstance(word, str)] or [plan.stated_family or ""]
+    library = f"{plan.layout} {version}" if isinstance(version, str) else plan.layout
     suffix = found.stored.files[0].suffix
-    return " ".join(words) + (f" ({suffix})" if not config and suffix else "")
+    ending = f"({suffix})" if not config and suffix else ""
+    return " ".join(printable(word)[:60] for word in (library, *named, ending) if word)
 
 
 def _names_from(plan: Plan) -> str:

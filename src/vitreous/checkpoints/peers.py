@@ -23,7 +23,13 @@ from vitreous.checkpoints.stored import open_file
 from vitreous.checkpoints.weights import first_line
 from vitreous.data.preprocess import Preprocess
 from vitreous.errors import MissingPackage
-from vitreous.models.config import ClassifierConfig, ConvNetConfig, MAEConfig, MaskedTokensConfig
+from vitreous.models.config import (
+    ClassifierConfig,
+    ConvNetConfig,
+    MAEConfig,
+    MaskedTokensConfig,
+    SimMIMConfig,
+)
 
 
 class _Known(NamedTuple):
@@ -58,6 +64,10 @@ def _rebuilt(output: Any, config: Any) -> Tensor:
     return pixels.transpose(2, 3).flatten(2)
 
 
+def _picture(output: Any, _: Any) -> Tensor:
+    return output.reconstruction
+
+
 _CLASSIFIER = _Known("AutoModelForImageClassification", _logits)
 TRANSFORMERS: Mapping[str, _Known] = {
     "ViTForImageClassification": _CLASSIFIER,
@@ -71,6 +81,7 @@ TRANSFORMERS: Mapping[str, _Known] = {
     "BeitModel": _Known("AutoModel", _pooled),
     "SwinForImageClassification": _CLASSIFIER._replace(remembers=True),
     "SwinModel": _Known("AutoModel", _pooled, remembers=True),
+    "SwinForMaskedImageModeling": _Known("AutoModelForMaskedImageModeling", _picture, remembers=True),
     "ViTMAEForPreTraining": _Known("AutoModelForPreTraining", _rebuilt),
     "Dinov2ForImageClassification": _CLASSIFIER,
     "Dinov2Model": _Known("AutoModel", _pooled),
@@ -165,9 +176,11 @@ def _transformers(place: Path, checkpoint: Checkpoint) -> Peer:
             options["interpolate_pos_encoding"] = tuple(images.shape[-2:]) != native
         if isinstance(checkpoint.model.config, MAEConfig):
             options["noise"] = hidden.noise
-        if isinstance(checkpoint.model.config, MaskedTokensConfig):
+        if isinstance(checkpoint.model.config, MaskedTokensConfig | SimMIMConfig):
             options["bool_masked_pos"] = hidden.mask
         asked = deepcopy(model) if known.remembers else model
+        if isinstance(checkpoint.model.config, SimMIMConfig):
+            asked.config.image_size = images.shape[-1]  # for its loss, which nobody asks for
         return known.answer(asked(images, **options), model.config)
 
     transforms: tuple[Transform, ...] = ()

@@ -167,7 +167,7 @@ def _torch(path: Path, name: str) -> Stored:
         raise CheckpointError(f"{name}: damaged, two tensors have one name")
 
     def load() -> dict[str, Tensor]:
-        tensors = tensors_at(saved.load(), wrapping.taken, name)
+        tensors = tensors_at(saved.load(held.values()), wrapping.taken, name)
         return {str(key): value for key, value in tensors.items()}
 
     return Stored(name, saved.container, (path,), described, load, wrapping)

@@ -17,16 +17,17 @@ KINDS: Mapping[str, Sequence[tuple[str, ...]]] = {
     "SAM": [(r"^(image|vision)_encoder\.", r"^mask_decoder\.")],
     "SegFormer": [(r"encoder\.(patch_embeddings\.\d|block\.\d+\.\d+\.)", r"\.(dwconv|attn\.kv|sr)\b")],
     "DETR or a relative": [(r"(bbox_embed|bbox_predictor)\.", r"(query_embed|query_position_embeddings)")],
-    "SigLIP": [(r"vision_model\.head\.probe$",), (r"^visual\.trunk\.attn_pool\.",)],
+    "SigLIP": [(r"vision_model\.head\.probe$",), (r"^(visual\.trunk\.)?attn_pool\.latent$",)],
     "CLIP": [
         (r"^visual\.(conv1|class_embedding|proj|trunk)", r"^(text\.)?token_embedding\.weight$"),
         (r"^vision_model\.embeddings\.", r"^text_model\.embeddings\."),
     ],
     "CLIP's tower of pictures": [
         (r"^(visual\.)?conv1\.weight$", r"transformer\.resblocks\.0\."),
-        (r"vision_model\.embeddings\.class_embedding$", r"\.pre_layrnorm\."),
+        (r"(^|\.)embeddings\.class_embedding$", r"(^|\.)pre_layrnorm\."),
+        (r"^norm_pre\.", r"^blocks\.0\.attn\.qkv\."),
     ],
-    "EVA-02": [(r"attn\.q_proj\.weight$", r"mlp\.(fc1_g|w1)\.weight$")],
+    "EVA-02": [(r"attn\.(q_proj\.weight|q_bias)$", r"mlp\.(fc1_g|w1)\.weight$")],
     "Swin V2": [(r"\.(logit_scale|attention\.self\.logit_scale)$", r"(cpb|continuous_position_bias)_mlp\.")],
     "ConvNeXt": [
         (r"stages\.\d+\.blocks\.\d+\.conv_dw\.",),
@@ -54,6 +55,7 @@ KINDS: Mapping[str, Sequence[tuple[str, ...]]] = {
     "a diffusion model's U-Net": [(r"down_blocks\.\d+\.resnets\.",), (r"^model\.diffusion_model\.",)],
 }
 PREFIXES_TRIED = 4
+NEAR = 0.1  # share of the names that a layout must have to be worth naming
 
 
 def looks_like(names: Collection[str]) -> str | None:
@@ -83,8 +85,8 @@ def _nearest(names: Collection[str], readers: Sequence[Reader]) -> str:
         for prefix in prefixes
     ]
     count, _, prefix, best = max(counts, key=lambda found: found[:2])
-    if not count:
-        return "no layout that is read has any of them"
+    if count < NEAR * len(names):
+        return "no layout that is read comes near"
     after = f" once {printable(prefix)!r} is taken off" if prefix else ""
     return f"the nearest is {best.layout}'s {best.family}, which has {count} of {len(names)}{after}"
 

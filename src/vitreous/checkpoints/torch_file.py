@@ -11,7 +11,7 @@ import warnings
 import zipfile
 import zlib
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -39,11 +39,11 @@ ADVICE = "save a plain state dict instead"
 
 class Saved(NamedTuple):
     """``values`` are what was saved, with ``Numbers`` in the places of tensors; ``load`` reads the same
-    with the tensors."""
+    with the tensors, of which those given are held against their checksums."""
 
     container: str
     values: Any
-    load: Callable[[], Any]
+    load: Callable[[Iterable[Numbers]], Any]
 
 
 def open_torch(path: Path, name: str) -> Saved:
@@ -80,17 +80,16 @@ def _zipped(path: Path, name: str) -> Saved:
         raise CheckpointError(f"{name}: refused, a pickle of more than {PROGRAM_LIMIT >> 20} MB")
     values = _read(BytesIO(_record(path, entries[programs[0]], name)), name, [STEP_LIMIT])
     order = _record(path, entries[f"{root}byteorder"], name) if f"{root}byteorder" in entries else b"little"
-    held: dict[str, Storage] = {}
     for storage in _storages(values):
         entry = entries.get(f"{root}data/{storage.key}")
         if entry is None or entry.file_size != storage.length * SIZES[storage.dtype]:
             raise CheckpointError(f"{name}: damaged, a tensor claims other numbers than the file holds")
         if entry.compress_type != zipfile.ZIP_STORED:
             raise CheckpointError(f"{name}: refused, {entry.filename} is compressed, as torch never does")
-        held[entry.filename] = storage
 
-    def load() -> Any:
-        _check_sums(path, [entries[entry] for entry in held], name)
+    def load(wanted: Iterable[Numbers]) -> Any:
+        needed = dict.fromkeys(f"{root}data/{tensor.storage.key}" for tensor in wanted)
+        _check_sums(path, [entries[entry] for entry in needed], name)
         # Mapped by path; but torch takes that ending to mean another format.
         mapped = order.decode("ascii", "replace") == sys.byteorder and path.suffix != ".safetensors"
         return _torch_load(path, name, mapped)
@@ -130,7 +129,7 @@ def _streamed(path: Path, name: str) -> Saved:
             place += 8 + storage.length * SIZES[storage.dtype]
         if place != size:
             raise ValueError("cut short")
-    return Saved("torch, the format before zip", values, lambda: _torch_load(path, name, mapped=False))
+    return Saved("torch, the format before zip", values, lambda _: _torch_load(path, name, mapped=False))
 
 
 def _read(program: BytesIO, name: str, budget: list[int]) -> Any:

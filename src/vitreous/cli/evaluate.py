@@ -89,9 +89,9 @@ def _show(result: dict[str, Any]) -> None:
     ]
     show_table(["measure", "value", "95% interval"], rows, numbers=["value", "95% interval"])
     show()
-    per_class = [row for row in result["per_class"] if row["support"]]
-    if data["note"] is None:
-        per_class = result["per_class"]
+    # Of a model that knows more classes than the data has, the others would only be rows of zeros.
+    some = data["classes"] < len(result["per_class"])
+    per_class = [row for row in result["per_class"] if row["support"] or not some]
     shown = per_class
     if len(per_class) > CLASSES_SHOWN:
         shown = sorted(per_class, key=lambda row: row["f1"])[:CLASSES_SHOWN]

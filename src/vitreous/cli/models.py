@@ -42,6 +42,7 @@ COSTS = {
     "training_bytes": "train MiB",
 }
 SPEED = "pictures/s"
+DIGITS = 6  # of a picture's side; int() gives up on thousands of them
 
 
 def models(
@@ -244,9 +245,9 @@ def _patches(text: str | None) -> list[int | None]:
 
 
 def _whole(text: str, option: str, given: str) -> int:
-    if not (text.strip().isdecimal() and int(text) > 0):
+    if not (text.strip().isdecimal() and len(text) <= DIGITS and int(text) > 0):
         raise ConfigError(
-            f"{option} {given}: {text.strip()!r} is no number of pixels; wanted for example 32,16"
+            f"{option} {given[:40]}: {text.strip()[:40]!r} is no number of pixels; wanted for example 32,16"
         )
     return int(text)
 

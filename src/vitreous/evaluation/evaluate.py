@@ -55,8 +55,8 @@ def evaluate(
 
     ``split`` is train, validation, test, all, or auto: the test part of the data, else its validation
     part; of data that was split by a seed, the held-out test part if the model was trained on the rest,
-    else all of it. The result adds ``data`` (name, part, why, fingerprint, and a note where its classes are
-    not called as the model's), ``unreadable`` files and the ``mistakes`` that the model was surest of.
+    else all of it. The result adds ``data`` (name, part, why, fingerprint, how many classes it has, and a
+    note where they are not called as the model's), ``unreadable`` files and the ``mistakes`` that the model was surest of.
     ``progress`` is told (done, total) pictures. See ``matching`` for which classes are the same.
 
     Raises:
@@ -106,6 +106,7 @@ def evaluate(
             "part": part.name,
             "why": part.why,
             "fingerprint": part.collection.fingerprint(),
+            "classes": len(part.collection.classes),
             "note": note,
         },
         "unreadable": [{"name": error.name, "reason": error.reason} for error in unreadable],

@@ -111,7 +111,18 @@ def _free(device: torch.device) -> int | None:
     except OSError:
         return None
     kibibytes = [line.split()[1] for line in lines if line.startswith("MemAvailable:")]
-    return 1024 * int(kibibytes[0]) if kibibytes else None
+    free = [1024 * int(kibibytes[0])] if kibibytes else []
+    return min([*free, *_left_to_container()], default=None)
+
+
+def _left_to_container() -> list[int]:
+    """Bytes that a container (cgroup 2) may still take, as a list of one; empty where none limits it."""
+    files = [Path("/sys/fs/cgroup") / name for name in ("memory.max", "memory.current")]
+    try:
+        limit, used = (file.read_text(encoding="ascii") for file in files)
+        return [int(limit) - int(used)]
+    except (OSError, ValueError):  # no such files, or "max": no limit
+        return []
 
 
 def _called(device: torch.device) -> str:

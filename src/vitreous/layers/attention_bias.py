@@ -56,33 +56,24 @@ class RelativeBias(nn.Module):
         self.method = method
         offsets = (2 * native.rows - 1) * (2 * native.cols - 1)
         self.table = nn.Parameter(torch.zeros(offsets + 3 * (native.prefix > 0), heads))
-        self.index: Tensor
-        # Not saved: it follows from the sizes alone.
-        self.register_buffer("index", self.index_of(native), persistent=False)
-
-    @staticmethod
-    def index_of(layout: Layout) -> Tensor:
-        """(N, N): the row of the table for each query and key."""
-        patches = relative_index(layout.rows, layout.cols)  # (P, P)
-        if layout.prefix == 0:
-            return patches
-        offsets = (2 * layout.rows - 1) * (2 * layout.cols - 1)
-        index = torch.empty(layout.tokens, layout.tokens, dtype=torch.long, device="cpu")
-        index[: layout.prefix] = offsets
-        index[:, : layout.prefix] = offsets + 1
-        index[: layout.prefix, : layout.prefix] = offsets + 2
-        index[layout.prefix :, layout.prefix :] = patches
-        return index
 
     def forward(self, layout: Layout) -> Tensor:
         """A layout -> (heads, N, N)."""
-        index = self.index
         table = resize_bias(self.table, self.native, layout, self.method)
-        if (layout.rows, layout.cols) != (self.native.rows, self.native.cols):
-            index = self.index_of(layout).to(table.device)
-        # By head from the start: what is added to the scores must not be strided, or it is copied once more.
-        chosen = table.T.index_select(1, index.flatten())  # (heads, N * N)
-        return chosen.view(-1, layout.tokens, layout.tokens)
+        rows, cols, prefix = layout.rows, layout.cols, layout.prefix
+        offsets = (2 * rows - 1) * (2 * cols - 1)
+        grid = table[:offsets].T.reshape(-1, 2 * rows - 1, 2 * cols - 1)
+        # A query at (i, j) reads the part of the grid from (i, j) on, and its keys lie there backwards: the
+        # windows of the grid are the bias, and no index of N x N numbers has to be kept.
+        seen = grid.unfold(1, rows, 1).unfold(2, cols, 1).flip(3, 4)  # (heads, rows, cols, rows, cols)
+        bias = seen.reshape(-1, layout.patches, layout.patches)  # (heads, P, P)
+        if prefix == 0:
+            return bias
+        heads, patches = len(bias), layout.patches
+        to_patch, from_patch, between = table[offsets:, :, None, None]  # three of (heads, 1, 1)
+        above = torch.cat([between.expand(heads, prefix, prefix), to_patch.expand(heads, prefix, patches)], 2)
+        below = torch.cat([from_patch.expand(heads, patches, prefix), bias], 2)
+        return torch.cat([above, below], 1)  # (heads, N, N)
 
     def extra_repr(self) -> str:
         """What ``print(model)`` shows."""

@@ -12,8 +12,11 @@ class Convolution(NamedTuple):
     stride: int
 
 
-def grid_of(height: int, width: int, patch: int) -> tuple[int, int]:
-    """The (rows, cols) of patches that cover a picture; a part of a patch counts as a whole one."""
+def grid_of(height: int, width: int, patch: int, *, cut_edges: bool = False) -> tuple[int, int]:
+    """The (rows, cols) of patches that cover a picture; a part of a patch counts as a whole one, or with
+    ``cut_edges`` not at all."""
+    if cut_edges:
+        return height // patch, width // patch
     return -(-height // patch), -(-width // patch)
 
 

@@ -12,11 +12,13 @@ from vitreous.models.config import (
     DeiTConfig,
     MaskedTokensConfig,
     ModelConfig,
+    SimMIMConfig,
     UPerNetConfig,
 )
 from vitreous.models.deit import DeiT
 from vitreous.models.mae import build_mae
 from vitreous.models.model import Model
+from vitreous.models.simmim import SimMIM
 from vitreous.models.upernet import UPerNet
 
 
@@ -37,6 +39,8 @@ def build_model(config: ModelConfig) -> Model:
         return DeiT(config, build_vit(config.backbone))
     if isinstance(config, MaskedTokensConfig):
         return MaskedTokens(config, build_vit(config.backbone))
+    if isinstance(config, SimMIMConfig):
+        return SimMIM(config, build_swin(config.backbone))
     if isinstance(config, UPerNetConfig):
         return UPerNet(config, build_vit(config.backbone))
     return build_mae(config)

@@ -3,8 +3,8 @@ imported when a model is built.
 
 Sizes: ViT Ti and S are DeiT's (arXiv:2012.12877, table 1), B, L and H the ViT paper's (arXiv:2010.11929,
 table 1); BEiT arXiv:2106.08254, MAE arXiv:2111.06377, DINOv2 arXiv:2304.07193 (table 17), DINOv3
-arXiv:2508.10104, Swin arXiv:2103.14030. A ``_tiny`` member is small enough to learn on two CPU cores in
-minutes.
+arXiv:2508.10104, Swin arXiv:2103.14030, SimMIM arXiv:2111.09886. A ``_tiny`` member is small enough to
+learn on two CPU cores in minutes.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from vitreous.models.config import (
     MAEConfig,
     MaskedTokensConfig,
     ModelConfig,
+    SimMIMConfig,
     UPerNetConfig,
 )
 
@@ -119,6 +120,12 @@ def _swin(
     return ClassifierConfig(backbone=backbone, pool="mean")
 
 
+def _simmim(width: int, depths: tuple[int, ...], heads: tuple[int, ...], **sizes: int) -> SimMIMConfig:
+    backbone = _swin(width, depths, heads, **sizes).backbone
+    assert isinstance(backbone, SwinConfig)
+    return SimMIMConfig(backbone=backbone)
+
+
 CATALOG: Mapping[str, ModelConfig] = {
     # name                width  depth heads patch
     "vit_tiny": _vit(64, 4, 4, 4, image_size=32),
@@ -163,6 +170,8 @@ CATALOG: Mapping[str, ModelConfig] = {
     "swin_s": _swin(96, (2, 2, 18, 2), (3, 6, 12, 24)),
     "swin_b": _swin(128, (2, 2, 18, 2), (4, 8, 16, 32)),
     "swin_l": _swin(192, (2, 2, 18, 2), (6, 12, 24, 48)),
+    "simmim_swin_tiny": _simmim(32, (2, 2, 2), (2, 4, 8), window=4, patch=2, image_size=32),
+    "simmim_swin_b": _simmim(128, (2, 2, 18, 2), (4, 8, 16, 32), window=6, image_size=192),
     "mae_tiny": _mae(
         64, 4, 4, 4, 32, decoder_width=32, decoder_depth=2, decoder_heads=4, decoder_mlp_width=128
     ),

@@ -44,6 +44,10 @@ ConvNetName = Literal[
 ]
 
 
+LARGEST_HEAD = 16  # convolutions of an auxiliary head, scales of pooling; published ones have 1 and 4
+LARGEST_POOL = 64
+
+
 class _OnBackbone:
     """What a configuration says of pictures, its backbone says."""
 
@@ -63,7 +67,7 @@ class _OnBackbone:
     def vit(self) -> ViTConfig:
         """The backbone, for those who know that it is a plain ViT; ConfigError where it is none."""
         if not isinstance(self.backbone, ViTConfig):
-            raise ConfigError("wanted a model on a plain ViT, got one on Swin")
+            raise ConfigError(f"wanted a model on a plain ViT, got one on {type(self.backbone).__name__}")
         return self.backbone
 
 
@@ -185,6 +189,14 @@ class MAEConfig(_WithoutClasses):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SimMIMConfig(_WithoutClasses):
+    """SimMIM's pretraining of Swin: hidden patches are replaced by a mask token, and one layer rebuilds the
+    picture from the last map."""
+
+    backbone: SwinConfig
+
+
+@dataclass(frozen=True, kw_only=True)
 class ConvNetConfig:
     """A convolutional network of torchvision: rival, teacher and baseline."""
 
@@ -207,8 +219,8 @@ class ConvNetConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class UPerNetConfig(_OnBackbone):
-    """A class for each place: the maps after four blocks of a ViT (``taps``; 0 is the embedded patches), a pyramid of
-    them, and an auxiliary head for training, whose depth of 0 means none."""
+    """A class for each place: the maps after four blocks of a ViT (``taps``; 0 is the embedded patches), a
+    pyramid of them, and an auxiliary head for training, whose depth of 0 means none."""
 
     backbone: ViTConfig
     taps: tuple[int, int, int, int]
@@ -224,13 +236,30 @@ class UPerNetConfig(_OnBackbone):
         if not all(0 <= tap <= self.backbone.depth for tap in self.taps):
             taps = ", ".join(map(str, self.taps))
             raise ConfigError(f"taps are blocks from 0 to {self.backbone.depth}, got {taps}")
-        if not self.pool_scales or min(self.pool_scales) < 1:
-            raise ConfigError(f"pool_scales must be 1 or more, got {self.pool_scales}")
-        if self.auxiliary_depth < 0 or self.auxiliary_width < 1:
-            raise ConfigError("auxiliary_depth must be 0 or more and auxiliary_width 1 or more")
+        scales = self.pool_scales
+        if not 1 <= len(scales) <= LARGEST_HEAD or not 1 <= min(scales) <= max(scales) <= LARGEST_POOL:
+            raise ConfigError(
+                f"pool_scales must be 1 to {LARGEST_HEAD} values from 1 to {LARGEST_POOL},"
+                f" got {len(scales)} from {min(scales, default=0)} to {max(scales, default=0)}"
+            )
+        if not 0 <= self.auxiliary_depth <= LARGEST_HEAD:
+            raise ConfigError(f"auxiliary_depth must be 0 to {LARGEST_HEAD}, got {self.auxiliary_depth}")
+        if self.auxiliary_width < 1:
+            raise ConfigError(f"auxiliary_width must be 1 or more, got {self.auxiliary_width}")
+        if min(self.backbone.grid) < 2:
+            rows, cols = self.backbone.grid
+            raise ConfigError(f"UPerNet needs two rows and two columns of patches, got {rows}x{cols}")
 
 
-ModelConfig = ClassifierConfig | DeiTConfig | MaskedTokensConfig | MAEConfig | UPerNetConfig | ConvNetConfig
+ModelConfig = (
+    ClassifierConfig
+    | DeiTConfig
+    | MaskedTokensConfig
+    | MAEConfig
+    | SimMIMConfig
+    | UPerNetConfig
+    | ConvNetConfig
+)
 
 # What a checkpoint's "family" is read with; several families share a configuration.
 FAMILIES: Mapping[str, type[ModelConfig]] = {
@@ -241,6 +270,7 @@ FAMILIES: Mapping[str, type[ModelConfig]] = {
     "deit": DeiTConfig,
     "beit_masked": MaskedTokensConfig,
     "mae": MAEConfig,
+    "simmim": SimMIMConfig,
     "upernet": UPerNetConfig,
     "convnet": ConvNetConfig,
 }
@@ -256,6 +286,7 @@ def family_of(config: ModelConfig) -> str:
         DeiTConfig: "deit",
         MaskedTokensConfig: "beit_masked",
         MAEConfig: "mae",
+        SimMIMConfig: "simmim",
         UPerNetConfig: "upernet",
         ConvNetConfig: "convnet",
     }

@@ -6,7 +6,6 @@ The modules are torchvision's own, built without weights: "Deep Residual Learnin
 Shapes: B pictures of H x W pixels; K classes; D the width ahead of the head.
 """
 
-from collections.abc import Mapping
 from functools import partial
 from typing import NamedTuple
 
@@ -16,7 +15,7 @@ from torchvision.models.regnet import BlockParams, RegNet
 
 from vitreous.models.classifier import Logits
 from vitreous.models.config import ConvNetConfig, ConvNetName
-from vitreous.models.convnet_stages import ARCHITECTURES, REGNETS, network
+from vitreous.models.convnet_stages import HEADS, REGNETS, network
 from vitreous.models.model import Model
 
 STRIDE = 32  # of the last map, in every one of them
@@ -29,13 +28,12 @@ class Head(NamedTuple):
     width: int
 
 
-def _head(architecture: ConvNetName) -> Head:
+def head_of(architecture: ConvNetName) -> Head:
+    """Which layer tells the classes apart."""
     parts = network(architecture)
-    last = "classifier.1" if parts.kind == "efficientnet" else "fc"
-    return Head(f"network.{last}", parts.width)
+    return Head(f"network.{HEADS[parts.kind]}", parts.width)
 
 
-HEADS: Mapping[ConvNetName, Head] = {name: _head(name) for name in ARCHITECTURES}
 
 
 class ConvNet(Model):
@@ -46,7 +44,7 @@ class ConvNet(Model):
         self.config = config
         self.network = _built(config.architecture, max(1, config.classes))
         if config.classes == 0:
-            self.set_submodule(HEADS[config.architecture].name, nn.Identity())
+            self.set_submodule(head_of(config.architecture).name, nn.Identity())
 
     def forward(self, images: Tensor) -> Logits:
         """(B, 3, H, W) -> logits (B, K), or the pooled features (B, D) without a head."""
@@ -54,11 +52,13 @@ class ConvNet(Model):
         if not alone:
             return Logits(self.network(images))
         # The last map is one number a channel, which has no variance: the running statistics stand in.
+        modes = [(module, module.training) for module in self.network.modules()]
         self.network.eval()
         try:
             return Logits(self.network(images))
         finally:
-            self.network.train()
+            for module, training in modes:  # a part that somebody froze stays frozen
+                module.training = training
 
 
 def _built(architecture: ConvNetName, classes: int) -> nn.Module:

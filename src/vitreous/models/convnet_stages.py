@@ -12,6 +12,9 @@ from typing import Literal, NamedTuple, get_args
 from vitreous.models.config import ConvNetName
 
 Kind = Literal["resnet", "efficientnet", "regnet"]
+
+# What torchvision calls the last linear layer.
+HEADS: Mapping[Kind, str] = {"resnet": "fc", "efficientnet": "classifier.1", "regnet": "fc"}
 ARCHITECTURES: tuple[ConvNetName, ...] = get_args(ConvNetName)
 
 

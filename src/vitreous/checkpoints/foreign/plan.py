@@ -159,17 +159,6 @@ class Reader(NamedTuple):
     plan: Callable[[Found, str | None], Plan]
     names: tuple[Names, ...]
 
-    def explained(self, found: Collection[str]) -> int:
-        """How many of these names, with or without a prefix, the kind has."""
-        plain = {key.split(".", 1)[-1] for key in found} | set(found)
-        theirs = {
-            part
-            for names in self.names
-            for parts in names.table(names.depth(plain)).values()
-            for part in parts
-        }
-        return len(theirs & plain)
-
 
 def patch_kernel(shapes: Shapes, theirs: str, name: str) -> tuple[int, int, int]:
     """(width, channels, patch) of the projection of patches."""

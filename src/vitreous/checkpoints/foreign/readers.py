@@ -25,6 +25,7 @@ from vitreous.checkpoints.foreign.transformers import deit as transformers_deit
 from vitreous.checkpoints.foreign.transformers import dinov2 as transformers_dinov2
 from vitreous.checkpoints.foreign.transformers import dinov3 as transformers_dinov3
 from vitreous.checkpoints.foreign.transformers import mae as transformers_mae
+from vitreous.checkpoints.foreign.transformers import simmim as transformers_simmim
 from vitreous.checkpoints.foreign.transformers import swin as transformers_swin
 from vitreous.checkpoints.foreign.transformers import vit as transformers_vit
 
@@ -46,6 +47,7 @@ READERS: tuple[Reader, ...] = (
     transformers_mae.READER,
     transformers_dinov2.READER,
     transformers_dinov3.READER,
+    transformers_simmim.READER,
     transformers_swin.READER,
     transformers_vit.READER,
     torchvision_swin.READER,

@@ -5,7 +5,7 @@ show how large the windows are and how many heads there are.
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from math import inf, isqrt, nextafter
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from torch import Tensor
 
@@ -16,7 +16,7 @@ from vitreous.checkpoints.foreign.plan import Shapes, patch_kernel, rows_of
 from vitreous.errors import CheckpointError, ConfigError
 from vitreous.layers.geometry import shift_on, whole_windows
 from vitreous.models.catalog import CATALOG, configure
-from vitreous.models.config import ClassifierConfig, ConvNetConfig, ModelConfig
+from vitreous.models.config import ClassifierConfig, ConvNetConfig, ModelConfig, SimMIMConfig, family_of
 
 BLOCKS = "backbone.stages.{}.encoder.blocks"
 MERGING = "backbone.stages.{}.merging"
@@ -41,6 +41,7 @@ NOT_SWIN = {
 }
 
 Side = tuple[int, int]
+OnSwin = TypeVar("OnSwin", ClassifierConfig, SimMIMConfig)
 
 
 def inside(attention: str, mlp: tuple[str, str]) -> dict[str, tuple[str, ...]]:
@@ -150,7 +151,7 @@ def mlp_ratio(sizes: Sizes, stated: float | None, name: str) -> float:
     )
 
 
-def named(config: ClassifierConfig, model: str | None, name: str) -> ClassifierConfig:
+def named(config: OnSwin, model: str | None, name: str) -> OnSwin:
     """What was read off a bare file, held to the sizes of a catalog model where ``model`` is one.
 
     Where the two differ, the strict loader lists the tensors.
@@ -162,11 +163,13 @@ def named(config: ClassifierConfig, model: str | None, name: str) -> ClassifierC
             configure(model)
         except ConfigError as error:
             raise CheckpointError(f"{name}: {error}") from error
-    known = CATALOG[model]
-    if not isinstance(known, ClassifierConfig) or not isinstance(known.backbone, SwinConfig):
-        raise CheckpointError(f"{name}: holds a Swin, but {model} is none")
-    wanted, found = known.backbone, config.backbone
-    assert isinstance(found, SwinConfig)
+    known, family = CATALOG[model], family_of(config)
+    if family_of(known) != family:
+        raise CheckpointError(
+            f"{name}: holds a model of family {family!r}, but {model} is {family_of(known)!r}"
+        )
+    wanted: Any = known.backbone  # type: ignore[union-attr]  # what is of the same family has one, too
+    found: Any = config.backbone
     sizes = {key: getattr(wanted, key) for key in ("width", "depths", "heads", "patch")}
     if len(wanted.depths) != len(found.depths):
         sizes |= {"window": wanted.window, "shift": wanted.shift}
@@ -222,7 +225,7 @@ def reasons(config: ModelConfig, place: Place) -> list[str]:
     checks = {
         "it has a head of two layers": isinstance(config, ClassifierConfig) and config.head == "mlp",
         "it normalises after pooling": isinstance(config, ClassifierConfig) and config.pool_norm,
-        "it has no head": config.classes == 0 and not place.headless,
+        "it has no head": isinstance(config, ClassifierConfig) and config.classes == 0 and not place.headless,
         "its patches are not normalised": not swin.patch_norm,
         "it has a table of positions": swin.positions != "none" and not place.learned_positions,
         f"a norm epsilon is {eps}, there it is {EPS}": norm_eps,
@@ -276,8 +279,10 @@ def half(window: Side) -> Side:
     return window[0] // 2, window[1] // 2
 
 
-def table_of(stages: Callable[[int], Names], config: ClassifierConfig) -> dict[str, tuple[str, ...]]:
+def table_of(
+    stages: Callable[[int], Names], config: ClassifierConfig | SimMIMConfig
+) -> dict[str, tuple[str, ...]]:
     """Every tensor that a model has, ours to theirs."""
-    assert isinstance(config.backbone, SwinConfig)
-    depths = config.backbone.depths
+    backbone: Any = config.backbone
+    depths: tuple[int, ...] = backbone.depths
     return joined(tuple(map(stages, range(len(depths)))), depths)

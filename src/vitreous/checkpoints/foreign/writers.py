@@ -17,6 +17,7 @@ from vitreous.checkpoints.foreign.transformers import deit as transformers_deit
 from vitreous.checkpoints.foreign.transformers import dinov2 as transformers_dinov2
 from vitreous.checkpoints.foreign.transformers import dinov3 as transformers_dinov3
 from vitreous.checkpoints.foreign.transformers import mae as transformers_mae
+from vitreous.checkpoints.foreign.transformers import simmim as transformers_simmim
 from vitreous.checkpoints.foreign.transformers import swin as transformers_swin
 from vitreous.checkpoints.foreign.transformers import vit as transformers_vit
 from vitreous.checkpoints.foreign.writing import Writer
@@ -32,6 +33,7 @@ WRITERS: Mapping[str, tuple[Writer, ...]] = {
         transformers_beit.WRITER,
         transformers_beit_segmentation.WRITER,
         transformers_swin.WRITER,
+        transformers_simmim.WRITER,
     ),
     "timm": (timm_vit.WRITER, timm_dinov3.WRITER, timm_deit.WRITER, timm_beit.WRITER, timm_swin.WRITER),
     "torchvision": (torchvision_vit.WRITER, torchvision_convnet.WRITER, torchvision_swin.WRITER),

@@ -8,8 +8,9 @@ own FLOP counter does; norms, softmax and additions are left out (below 1% of a 
 from vitreous.backbones.config import SwinConfig
 from vitreous.models.accounting.convnet import account_convnet
 from vitreous.models.accounting.plain import Account, account_autoencoder, account_plain
+from vitreous.models.accounting.swin import account_swin
 from vitreous.models.accounting.upernet import account_upernet
-from vitreous.models.config import ConvNetConfig, MAEConfig, ModelConfig, UPerNetConfig
+from vitreous.models.config import ConvNetConfig, MAEConfig, ModelConfig, SimMIMConfig, UPerNetConfig
 
 __all__ = ["Account", "account"]
 
@@ -23,8 +24,8 @@ def account(config: ModelConfig, image_size: tuple[int, int] | None = None) -> A
         return account_autoencoder(config, size)
     if isinstance(config, UPerNetConfig):
         return account_upernet(config, size)
+    if isinstance(config, SimMIMConfig):
+        return account_swin(config, size)
     if isinstance(config.backbone, SwinConfig):
-        from vitreous.models.accounting.swin import account_swin
-
         return account_swin(config, size)
     return account_plain(config, config.backbone, size)

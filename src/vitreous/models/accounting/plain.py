@@ -55,6 +55,7 @@ def account_backbone(vit: ViTConfig, image_size: tuple[int, int], depth: int | N
     patches = rows * cols
     tokens = patches + vit.prefix
     attention = run.depth * 2 * tokens**2 * vit.encoder.width
+    forward = max(_forward_floats(run, tokens), _bias_floats(run, rows, cols))
     macs = _stem_macs(vit, *image_size) + run.depth * _token_macs(vit.encoder) * tokens + attention
     return Account(
         parameters=_backbone_parameters(vit),
@@ -62,7 +63,7 @@ def account_backbone(vit: ViTConfig, image_size: tuple[int, int], depth: int | N
         patches=patches,
         macs=macs,
         attention_macs=attention,
-        forward_bytes=FLOAT_BYTES * _forward_floats(run, tokens),
+        forward_bytes=FLOAT_BYTES * forward,
         training_bytes=FLOAT_BYTES * (_stem_floats(vit, patches) + _training_floats(run, tokens)),
     )
 
@@ -185,15 +186,37 @@ def _forward_floats(vit: ViTConfig, tokens: int) -> int:
     return tokens * max(4 * width + hidden, attention)
 
 
+def _bias_floats(vit: ViTConfig, rows: int, cols: int) -> int:
+    """While the bias of relative attention is built: what the encoder and the block were given, normalised
+    tokens, queries, keys and values; the bias of patches on patches, as windows of the table and in a row; with
+    prefix tokens those of every query and all of them joined; and the table, where it is resized.
+
+    Pictures of one batch share a bias: many take less than so much each. Once it is there, the kernel's
+    output stands beside it."""
+    if vit.attention != "relative":
+        return 0
+    patches = rows * cols
+    tokens = patches + vit.prefix
+    resized = (rows, cols) != vit.grid or vit.bias_resize == "bilinear_swapped"
+    table = ((2 * rows - 1) * (2 * cols - 1) + 3 * (vit.prefix > 0)) * resized
+    joined = 2 * tokens**2 if vit.prefix else 0
+    built = 6 * tokens * vit.encoder.width + vit.heads * (2 * patches**2 + joined + table)
+    return max(built, 8 * tokens * vit.encoder.width + vit.heads * tokens**2)
+
+
 def _training_floats(vit: ViTConfig, tokens: int) -> int:
     """Each block keeps: two inputs of norms, two normalised, queries, keys, values, the attention's
     output (8 N D in all) and its log-sum-exp, two numbers a norm and token, and the hidden layer twice.
     Where queries and keys turn, also what they were before, the sines and cosines of both, and the output
-    a second time, copied from head after head to token after token."""
+    a second time, copied from head after head to token after token.
+
+    A learned bias keeps the weights of attention, N for each head and token, in the place of the log-sum-exp:
+    no fused kernel of the CPU learns one. The bias itself is not kept."""
     width, hidden = vit.encoder.width, _mlp_hidden(vit.encoder)
     scaled = 0 if vit.encoder.layer_scale is None else 2 * width
     turned = 3 * width + 2 * width // vit.heads if vit.attention == "rotary" else 0
-    block = tokens * (8 * width + scaled + turned + 2 * hidden + vit.heads + 4)
+    weights = vit.heads * (tokens if vit.attention == "relative" else 1)
+    block = tokens * (8 * width + scaled + turned + 2 * hidden + weights + 4)
     return vit.depth * block + tokens * width * 2
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from vitreous.backbones.config import SwinConfig
 from vitreous.layers.geometry import shift_on, whole_windows
 from vitreous.models.accounting.plain import FLOAT_BYTES, Account
-from vitreous.models.config import ClassifierConfig
+from vitreous.models.config import ClassifierConfig, SimMIMConfig
 
 
 class _Stage(NamedTuple):
@@ -23,8 +23,8 @@ class _Stage(NamedTuple):
     shifted: bool
 
 
-def account_swin(config: ClassifierConfig, image_size: tuple[int, int]) -> Account:
-    """Count a classifier on Swin. The grid is padded to whole windows for attention, and to even sides for
+def account_swin(config: ClassifierConfig | SimMIMConfig, image_size: tuple[int, int]) -> Account:
+    """Count a model on Swin. The grid is padded to whole windows for attention, and to even sides for
     merging; what is padded is computed, and so it is counted."""
     swin = config.backbone
     assert isinstance(swin, SwinConfig)
@@ -37,12 +37,16 @@ def account_swin(config: ClassifierConfig, image_size: tuple[int, int]) -> Accou
         macs += stage.depth * linear
         if before is not None:
             macs += stage.tokens * 4 * before.width * stage.width
-    hidden = last.width**2 if config.head == "mlp" and config.classes else 0
+    if isinstance(config, SimMIMConfig):
+        painted = (swin.patch * 2 ** (len(stages) - 1)) ** 2 * swin.channels
+        head, head_macs = first.width + (last.width + 1) * painted, last.tokens * last.width * painted
+    else:
+        head, head_macs = _head(config, last.width)
     return Account(
-        parameters=_backbone_parameters(swin, stages) + _head_parameters(config, last.width),
+        parameters=_backbone_parameters(swin, stages) + head,
         tokens=first.tokens,
         patches=first.tokens,
-        macs=macs + hidden + last.width * config.classes,
+        macs=macs + head_macs,
         attention_macs=attention,
         forward_bytes=FLOAT_BYTES * _forward_floats(stages),
         training_bytes=FLOAT_BYTES * _training_floats(swin, stages),
@@ -86,9 +90,12 @@ def _backbone_parameters(swin: SwinConfig, stages: list[_Stage]) -> int:
     return count + 2 * stages[-1].width
 
 
-def _head_parameters(config: ClassifierConfig, width: int) -> int:
-    hidden = width**2 + width if config.head == "mlp" and config.classes else 0
-    return 2 * width * config.pool_norm + hidden + config.classes * (width + (config.classes > 0))
+def _head(config: ClassifierConfig, width: int) -> tuple[int, int]:
+    """The parameters and the MACs of what stands on the pooled map."""
+    hidden = width**2 if config.head == "mlp" and config.classes else 0
+    biases = (width if hidden else 0) + config.classes
+    macs = hidden + width * config.classes
+    return 2 * width * config.pool_norm + macs + biases, macs
 
 
 def _forward_floats(stages: list[_Stage]) -> int:
@@ -111,8 +118,8 @@ def _forward_floats(stages: list[_Stage]) -> int:
 
 
 def _training_floats(swin: SwinConfig, stages: list[_Stage]) -> int:
-    """Each block keeps: two inputs of norms and one normalised; windows, queries, keys, values and attention's
-    output, and its weights; two numbers a norm and token; the hidden layer twice; and where tokens went."""
+    """Each block keeps: two inputs of norms and one normalised; windows, queries, keys, values, attention's
+    weights and output; two numbers a norm and token; the hidden layer twice; and where tokens went."""
     floats = stages[0].tokens * (swin.patch**2 * swin.channels + stages[0].width)
     for stage, before in zip(stages, (None, *stages), strict=False):
         tokens = stage.tokens * (3 * stage.width + 2 * stage.hidden + 4 + 2)

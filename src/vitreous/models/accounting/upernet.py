@@ -3,7 +3,6 @@
 from itertools import pairwise
 from typing import NamedTuple
 
-from vitreous.layers.geometry import grid_of
 from vitreous.models.accounting.plain import FLOAT_BYTES, Account, account_backbone
 from vitreous.models.config import UPerNetConfig
 
@@ -31,7 +30,7 @@ def account_upernet(config: UPerNetConfig, image_size: tuple[int, int]) -> Accou
     """Count at a picture size (height, width). Memory is the backbone's and the maps of the heads."""
     vit = config.backbone
     backbone = account_backbone(vit, image_size, depth=max(config.taps))
-    convolutions = _convolutions(config, *grid_of(*image_size, vit.patch))
+    convolutions = _convolutions(config, *vit.grid_at(image_size))
     written = sum(part.out * part.places for part in convolutions)
     return backbone._replace(
         parameters=backbone.parameters + sum(part.parameters for part in convolutions),

@@ -73,26 +73,26 @@ ACCOUNTED = frozenset({
 # fmt: on
 
 
-def stage_names(stage: int, *, head: str = HEAD, ends: bool = False) -> Names:
+def stage_names(stage: int, *, head: str = HEAD, ends: bool = False, prefix: str = "") -> Names:
     """A stage's names; ``ends`` where the stage before ends with what merges, in the place of this one
-    beginning with it."""
+    beginning with it. ``prefix`` stands ahead of all names but the head's."""
     outside = {
-        **layer(PATCHES, "patch_embed.proj"),
-        **layer(PATCH_NORM, "patch_embed.norm"),
-        **layer(NORM, "norm"),
+        **layer(PATCHES, f"{prefix}patch_embed.proj"),
+        **layer(PATCH_NORM, f"{prefix}patch_embed.norm"),
+        **layer(NORM, f"{prefix}norm"),
         **layer("head", head),
     }
     return Names(
-        outside=merging(stage, f"layers.{stage - ends}.downsample") if stage else outside,
-        block=f"layers.{stage}.blocks.{{}}",
+        outside=merging(stage, f"{prefix}layers.{stage - ends}.downsample") if stage else outside,
+        block=f"{prefix}layers.{stage}.blocks.{{}}",
         inside=inside("attn", ("mlp.fc1", "mlp.fc2")),
         ours=BLOCKS.format(stage),
     )
 
 
-def old_stage_names(stage: int) -> Names:
+def old_stage_names(stage: int, prefix: str = "") -> Names:
     """As timm wrote them until 0.9, and the authors do."""
-    return stage_names(stage, head="head", ends=True)
+    return stage_names(stage, head="head", ends=True, prefix=prefix)
 
 
 def recognises(found: Found) -> bool:

@@ -25,7 +25,7 @@ from vitreous.data.preprocess import Preprocess
 from vitreous.errors import CheckpointError, ConfigError
 from vitreous.models.catalog import CATALOG
 from vitreous.models.config import ConvNetConfig, ConvNetName, ModelConfig
-from vitreous.models.convnet_stages import Kind, Network, network
+from vitreous.models.convnet_stages import HEADS, Kind, Network, network
 
 LAYOUT = "torchvision"
 SECTION = "convnet"
@@ -38,7 +38,6 @@ KINDS: Mapping[Kind, tuple[str, str]] = {
     "efficientnet": ("features.0.0.weight", "features.1.0.block.0.0.weight"),
     "regnet": ("stem.0.weight", "trunk_output.block1.block1-0.f.a.0.weight"),
 }
-HEADS: Mapping[Kind, str] = {"resnet": "fc", "efficientnet": "classifier.1", "regnet": "fc"}
 BLOCKS: Mapping[Kind, str] = {
     "resnet": r"layer(\d+)\.(\d+)\.conv1\.weight",
     "efficientnet": r"features\.(\d+)\.(\d+)\.block\.0\.0\.weight",

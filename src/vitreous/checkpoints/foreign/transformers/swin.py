@@ -52,6 +52,7 @@ from vitreous.models.config import ClassifierConfig, ModelConfig
 
 BASE = "swin."  # ahead of every name but the head's, where there is a head
 MARK = "encoder.layers.0.blocks.0.attention.self.query.weight"
+MASK = "embeddings.mask_token"
 HEAD = layer("head", "classifier")
 RULE: ShiftRule = "shorter_axis"
 PLACE = Place(
@@ -101,16 +102,10 @@ def plan(found: Found, model: str | None) -> Plan:
     Raises:
         CheckpointError: no ``config.json``, another family, or a value that a Swin cannot have.
     """
-    shapes, values, name = found.shapes, found.config, found.name
+    shapes, name = found.shapes, found.name
     refuse_name(model, name)
-    if values is None:
-        raise CheckpointError(
-            f"{name}: names of transformers, whose activation and norm epsilon stand in config.json;"
-            " give the directory that holds both"
-        )
-    if values.get("model_type") != "swin":
-        raise CheckpointError(f"{name}: model_type {values.get('model_type')!r}; only 'swin' is read")
-    refuse(shapes, {**NOT_SWIN, "mask_token": "a mask token (SwinForMaskedImageModeling)"}, name, "Swin")
+    values = require_config(found)
+    refuse(shapes, NOT_SWIN, name, "Swin")
     base = BASE if any(key.startswith(BASE) for key in shapes) else ""
     classifier, table = _classifier(shapes, values, base, name)
     classes = from_id2label(values, classifier.classes, name)
@@ -122,9 +117,26 @@ def plan(found: Found, model: str | None) -> Plan:
         classes.names,
         table | (HEAD if classifier.classes else {}),
         zeros=missing_biases(table, shapes, [QKV_BIAS]),
-        unused=unused_in(shapes),
+        # Of a SwinModel with use_mask_token; without a decoder nothing tells what it was for.
+        unused=(*unused_in(shapes), *(key for key in shapes if key == base + MASK)),
         assumed=(*assumed, *classes.assumed),
     )
+
+
+def require_config(found: Found) -> Mapping[str, Any]:
+    """``config.json``, without which activation and epsilon are not known.
+
+    Raises:
+        CheckpointError: it is missing, or another family's.
+    """
+    if found.config is None:
+        raise CheckpointError(
+            f"{found.name}: names of transformers, whose activation and norm epsilon stand in config.json;"
+            " give the directory that holds both"
+        )
+    if found.model_type != "swin":
+        raise CheckpointError(f"{found.name}: model_type {found.model_type!r}; only 'swin' is read")
+    return found.config
 
 
 def _classifier(
