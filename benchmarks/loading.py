@@ -283,11 +283,10 @@ def compare(kind: str, folder: Path, rounds: int) -> bool:
     peaks = [max(cost.peak for cost in costs) / size for costs in (ours, theirs)]
     mapped = max(cost.mapped for cost in ours) / size
     kept = peaks[0] <= MEMORY_BAR and (kind == "vitreous" or seconds[0] <= TIME_BAR * seconds[1])
-    print(
-        f"{kind:<14}{size / 1e9:>6.2f} GB {seconds[0]:>8.2f} s {seconds[1]:>8.2f} s {seconds[0] / seconds[1]:>7.2f}"
-        f" {peaks[0]:>8.2f} {mapped:>8.2f} {peaks[1]:>8.2f}  {layout.rival_name}: {'kept' if kept else 'MISSED'}",
-        flush=True,
-    )
+    times = f"{seconds[0]:>8.2f} s {seconds[1]:>8.2f} s {seconds[0] / seconds[1]:>7.2f}"
+    memory = f"{peaks[0]:>8.2f} {mapped:>8.2f} {peaks[1]:>8.2f}"
+    verdict = "kept" if kept else "MISSED"
+    print(f"{kind:<14}{size / 1e9:>6.2f} GB {times} {memory}  {layout.rival_name}: {verdict}", flush=True)
     return kept
 
 
@@ -303,13 +302,9 @@ def main() -> int:
         load = load_vitreous if side == "ours" else LAYOUTS[kind].rival
         print(json.dumps(child(load, Path(tiny), Path(large))._asdict()))
         return 0
-    print(
-        f"ViT-L/16 in float32; {arguments.rounds} rounds in turn, medians of seconds; peaks in sizes of the file"
-    )
-    print(
-        f"{'layout':<14}{'file':>9} {'vitreous':>10} {'rival':>10} {'ratio':>7} {'peak':>8} {'mapped':>8} {'rival':>8}"
-        f"  bars: peak <= {MEMORY_BAR}, ratio <= {TIME_BAR}"
-    )
+    print(f"ViT-L/16 in float32; medians of {arguments.rounds} rounds in turn; peaks in sizes of the file")
+    titles = f"{'vitreous':>10} {'rival':>10} {'ratio':>7} {'peak':>8} {'mapped':>8} {'rival':>8}"
+    print(f"{'layout':<14}{'file':>9} {titles}  bars: peak <= {MEMORY_BAR}, ratio <= {TIME_BAR}")
     kept = []
     for kind in arguments.only:
         with tempfile.TemporaryDirectory() as folder:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vitreous.checkpoints.foreign import facebookresearch_mae, google
-from vitreous.checkpoints.foreign.names import ZERO, Names, gather, scatter
+from vitreous.checkpoints.foreign.names import ZERO, Names, gather, prefixed, scatter
 from vitreous.checkpoints.foreign.timm import vit as timm
 from vitreous.checkpoints.foreign.torchvision import vit as torchvision
 from vitreous.checkpoints.foreign.transformers import mae as transformers_mae
@@ -58,3 +58,9 @@ def test_a_part_without_a_tensor_of_theirs_is_read_as_zeros_and_not_written() ->
         "q": [1, 1],
         "v": [3, 3],
     }
+
+
+def test_a_prefix_stands_ahead_of_every_name_but_that_of_no_tensor() -> None:
+    table = {"bias": ("q", ZERO, "v"), "weight": ("qkv",)}
+    assert prefixed(table, "vit.") == {"bias": ("vit.q", ZERO, "vit.v"), "weight": ("vit.qkv",)}
+    assert prefixed(table, "") == table

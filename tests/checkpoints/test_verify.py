@@ -289,10 +289,10 @@ def test_what_is_lost_is_seen_without_a_proof(tmp_path: Path, monkeypatch: pytes
 
 def test_a_mistake_made_in_both_directions_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Writing one activation for another and reading it back the same way looks right from here alone."""
-    from vitreous.checkpoints.foreign.transformers import vit
+    from vitreous.checkpoints.foreign.transformers import common, vit
 
-    monkeypatch.setattr(vit, "ACTIVATION_NAMES", {**vit.ACTIVATION_NAMES, "gelu": "quick_gelu"})
-    monkeypatch.setattr(vit, "ACTIVATIONS", {**vit.ACTIVATIONS, "quick_gelu": "gelu"})
+    monkeypatch.setattr(vit, "ACTIVATION_NAMES", {**common.ACTIVATION_NAMES, "gelu": "quick_gelu"})
+    monkeypatch.setattr(common, "ACTIVATIONS", {**common.ACTIVATIONS, "quick_gelu": "gelu"})
     save_ours(tmp_path / "ours", random_checkpoint())
     found = disproven(open_origin(str(tmp_path / "ours")), tmp_path / "there", "transformers")
     failed = [check for check in found.checks if not check.passed]

@@ -9,8 +9,9 @@ from PIL import Image
 
 from vitreous.data.preprocess import Preprocess
 from vitreous.models.catalog import build, configure
-from vitreous.models.classifier import Classifier
 from vitreous.predictor import Predictor
+
+from .by_hand import Explained
 
 KINDS: dict[str, dict[str, Any]] = {
     "class token": {},
@@ -24,10 +25,16 @@ KINDS: dict[str, dict[str, Any]] = {
     "DINOv2, gated": {"name": "dinov2_tiny", "mlp": "swiglu", "mlp_width": 48},
     "DINOv3": {"name": "dinov3_tiny"},
     "DINOv3, not square": {"name": "dinov3_tiny", "image_size": (16, 40), "pool": "mean"},
+    "DeiT": {"name": "deit_tiny"},
+    "DeiT with registers, padded": {"name": "deit_tiny", "registers": 2, "image_size": (30, 21)},
+    "BEiT": {"name": "beit_tiny"},
+    "BEiT, not square": {"name": "beit_tiny", "image_size": (16, 40), "registers": 1},
+    "BEiT without a class token": {"name": "beit_tiny", "class_token": False},
+    "BEiT by its class token": {"name": "beit_tiny", "pool": "class_mean", "final_norm": True},
 }
 
 
-def tiny(image_size: int | tuple[int, int] = 32, name: str = "vit_tiny", **options: Any) -> Classifier:
+def tiny(image_size: int | tuple[int, int] = 32, name: str = "vit_tiny", **options: Any) -> Explained:
     """A seeded model with weights large enough for its attention to be far from uniform."""
     torch.manual_seed(0)
     options = {"patch": 8, "depth": 3, "width": 32, "heads": 4, **options}
@@ -38,14 +45,14 @@ def tiny(image_size: int | tuple[int, int] = 32, name: str = "vit_tiny", **optio
     return model
 
 
-def images_for(model: Classifier, count: int = 2) -> torch.Tensor:
+def images_for(model: Explained, count: int = 2) -> torch.Tensor:
     """(count, 3, H, W) at the model's native size."""
     generator = torch.Generator().manual_seed(1)
     return torch.randn(count, 3, *model.config.backbone.image_size, generator=generator)
 
 
 @pytest.fixture(params=KINDS.values(), ids=KINDS.keys())
-def model(request: pytest.FixtureRequest) -> Classifier:
+def model(request: pytest.FixtureRequest) -> Explained:
     return tiny(**request.param)
 
 

@@ -7,9 +7,8 @@ from vitreous.explain.attention import attention_map, pool_of, rollout
 from vitreous.explain.recording import Record, Recorded, recording
 from vitreous.layers.attention import ScaledDotProduct
 from vitreous.layers.layout import Layout
-from vitreous.models.classifier import Classifier
 
-from .by_hand import read, rollout_matrix, unfused
+from .by_hand import Explained, read, rollout_matrix, unfused
 from .conftest import images_for, tiny
 
 
@@ -45,7 +44,7 @@ def test_rollout_of_two_layers_checked_by_hand() -> None:
     assert torch.allclose(flow, torch.tensor([[[0.34, 0.17]]]), atol=1e-6)
 
 
-def test_rollout_is_the_product_of_matrices(model: Classifier) -> None:
+def test_rollout_is_the_product_of_matrices(model: Explained) -> None:
     images = images_for(model)
     with torch.inference_mode(), recording(model) as record:
         model(images)
@@ -62,7 +61,7 @@ def test_rows_in_pieces_are_the_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     assert torch.allclose(rollout(record, "mean"), whole, atol=1e-6)
 
 
-def test_raw_attention_is_the_readings_row(model: Classifier) -> None:
+def test_raw_attention_is_the_readings_row(model: Explained) -> None:
     images = images_for(model)
     with torch.inference_mode(), recording(model) as record:
         model(images)

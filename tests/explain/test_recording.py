@@ -4,9 +4,8 @@ from torch import nn
 
 from vitreous.errors import ConfigError
 from vitreous.explain.recording import recording
-from vitreous.models.classifier import Classifier
 
-from .by_hand import unfused
+from .by_hand import Explained, unfused
 from .conftest import images_for, tiny
 
 
@@ -14,7 +13,7 @@ def hooks_of(model: nn.Module) -> int:
     return sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in model.modules())
 
 
-def test_weights_times_values_are_the_fused_output(model: Classifier) -> None:
+def test_weights_times_values_are_the_fused_output(model: Explained) -> None:
     images = images_for(model)
     with torch.inference_mode(), recording(model) as record:
         model(images)
@@ -26,7 +25,7 @@ def test_weights_times_values_are_the_fused_output(model: Classifier) -> None:
         assert recorded.layout == model.backbone.embed.layout(images)
 
 
-def test_weights_are_those_of_explicit_attention(model: Classifier) -> None:
+def test_weights_are_those_of_explicit_attention(model: Explained) -> None:
     images = images_for(model)
     with recording(model) as record:
         fused = model(images).logits

@@ -1,18 +1,17 @@
 import torch
 
 from vitreous.explain.saliency import relevance, relevance_by_class
-from vitreous.models.classifier import Classifier
 
-from .by_hand import read, relevance_matrix
+from .by_hand import Explained, read, relevance_matrix
 from .conftest import images_for, tiny
 
 
-def wanted(model: Classifier, images: torch.Tensor, index: int) -> torch.Tensor:
+def wanted(model: Explained, images: torch.Tensor, index: int) -> torch.Tensor:
     found = relevance_matrix(model, images, index)
     return read(model, found - torch.eye(found.shape[-1]), images)
 
 
-def test_relevance_is_that_of_explicit_attention(model: Classifier) -> None:
+def test_relevance_is_that_of_explicit_attention(model: Explained) -> None:
     images = images_for(model)
     for index in (0, 3):
         found = relevance(model, images, index)

@@ -63,7 +63,9 @@ def test_training_memory_is_what_autograd_keeps(
     name: str, options: dict[str, object], size: tuple[int, int]
 ) -> None:
     config = catalog.configure(name, options=options)
-    assert account(config, size).training_bytes == pytest.approx(kept_by(catalog.build(config), size), rel=0.06)
+    assert account(config, size).training_bytes == pytest.approx(
+        kept_by(catalog.build(config), size), rel=0.06
+    )
 
 
 @pytest.mark.parametrize("size", [(32, 32), (64, 48)])

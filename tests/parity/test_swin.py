@@ -312,7 +312,7 @@ def test_microsoft_takes_a_name(tmp_path: Path) -> None:
         read_any(twin.path, name="swin_base_patch4_window12_384")
     with pytest.raises(CheckpointError, match=r"missing: layers\.2\.blocks\.1\.norm1"):
         read_any(twin.path, name="swin_t")
-    with pytest.raises(CheckpointError, match="holds a Swin, but vit_b_16 is none"):
+    with pytest.raises(CheckpointError, match="family 'swin', but vit_b_16 is 'vit'"):
         read_any(twin.path, name="vit_b_16")
     with pytest.raises(CheckpointError, match="unknown model 'swin_x'"):
         read_any(twin.path, name="swin_x")
@@ -353,3 +353,34 @@ def test_what_differs_silently_is_seen_by_the_comparison(tmp_path: Path, change:
     twin.model.double()
     assert difference(checkpoint.model.double(), twin.forward, images).relative < 1e-9
     assert difference(model.double(), twin.forward, images).relative > 1e-5
+
+
+def test_architecture_names_stand_for_what_timm_makes_of_them() -> None:
+    """Every Swin of timm's at its real size, laid out without memory and never written."""
+    import timm
+
+    from vitreous.checkpoints.foreign.plan import Found
+    from vitreous.checkpoints.foreign.timm.swin import plan
+    from vitreous.checkpoints.stored import Stored
+    from vitreous.checkpoints.weights import Described
+    from vitreous.layers.geometry import shift_on
+
+    names = timm.list_models(module="swin_transformer")
+    assert len(names) >= 9
+    for name in names:
+        with torch.device("meta"):
+            model = timm.create_model(name)
+        shapes = {key: Described("F32", tuple(value.shape)) for key, value in model.state_dict().items()}
+        found = plan(Found(Stored(name, "safetensors", (), shapes, dict), None, None), name)
+        backbone = found.config.backbone
+        assert backbone.image_size == tuple(model.patch_embed.img_size), name
+        for stage, layer in enumerate(model.layers):
+            for index, block in enumerate(layer.blocks):
+                grid = backbone.grids_at(backbone.image_size)[stage]
+                wanted = backbone.shifts[stage] if index % 2 else (0, 0)
+                assert shift_on(grid, block.window_size, wanted, "always") == block.shift_size, name
+                assert (backbone.windows[stage], backbone.heads[stage]) == (
+                    block.window_size,
+                    block.attn.num_heads,
+                ), name
+        assert found.left_over(shapes) == () and found.assumed[:1] == ("preprocessing",)

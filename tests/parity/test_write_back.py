@@ -221,3 +221,21 @@ def test_timm_says_the_same_of_a_picture_file(tmp_path: Path, kind: str) -> None
         found = forward(transform(Image.open(picture))[None]).softmax(-1)[0]
     assert (found - probabilities(checkpoint, picture)).abs().max() < 1e-5
     assert model.pretrained_cfg["label_names"] == list(checkpoint.classes)
+
+
+def test_pictures_may_be_smaller_than_the_native_ones(tmp_path: Path) -> None:
+    pytest.importorskip("timm")
+    from timm.data import create_transform, resolve_model_data_config
+
+    shown = Preprocess(size=(32, 32), shorter=36, interpolation="bicubic")
+    checkpoint = checkpoint_of(random_checkpoint(image_size=(64, 64)), preprocess=shown)
+    write_any(tmp_path / "there", checkpoint, "timm")
+    again = read_any(tmp_path / "there")
+    assert (again.preprocess, again.model.config.image_size) == (shown, (64, 64))
+    model, forward = load_elsewhere("timm", tmp_path / "there")
+    picture = Image.open(chelsea(tmp_path))
+    theirs = create_transform(**resolve_model_data_config(model))(picture)
+    assert (theirs - shown(picture).image).abs().max() < 1e-5
+    with torch.no_grad():
+        expected = checkpoint.model(theirs[None]).logits
+        assert torch.allclose(forward(theirs[None]), expected, atol=1e-5)

@@ -8,7 +8,8 @@ layers is a chain of vector times matrix: N x N matrices are never multiplied wi
 Shapes: B pictures; N tokens, T of them prefix, P = rows * cols patches.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,14 +18,30 @@ from vitreous.backbones.config import ViTConfig
 from vitreous.errors import ConfigError
 from vitreous.explain.recording import Record
 from vitreous.layers.layout import Layout
-from vitreous.models.config import ClassifierConfig, ConvNetConfig, DeiTConfig
+from vitreous.models.config import ClassifierConfig, ConvNetConfig, DeiTConfig, is_classifier
 
 ROWS_AT_ONCE = 512
 
 
+class Reading(NamedTuple):
+    """What an answer is read from, in equal parts: the first tokens, and the mean of all patches."""
+
+    name: str  # as people read it
+    tokens: int  # how many of the first ones
+    patches: bool
+
+
+READINGS: Mapping[str, Reading] = {
+    "class": Reading("[CLS]", 1, patches=False),
+    "distilled": Reading("[CLS] and [DIST]", 2, patches=False),
+    "mean": Reading("the mean of all patches", 0, patches=True),
+    "class_mean": Reading("[CLS] and the mean of all patches", 1, patches=True),
+}
+
+
 def pool_of(model: nn.Module) -> str:
-    """From which tokens a classifier reads its answer: "class", "mean", "class_mean", or "distilled", the
-    class and the distillation token.
+    """From which tokens a classifier reads its answer, one of ``READINGS``: a classifier's ``pool``, or
+    "distilled", the class and the distillation token of DeiT.
 
     Raises:
         ConfigError: a model whose tokens do not stay the same patches from layer to layer, or that
@@ -39,19 +56,27 @@ def pool_of(model: nn.Module) -> str:
         raise ConfigError(
             f"a {config.architecture} has no attention to explain it by; wanted a classifier on a plain ViT"
         )
-    kind = type(model.backbone if isinstance(config, ClassifierConfig) else model).__name__
-    raise ConfigError(
-        f"a {kind} cannot be explained by its attention yet; wanted a classifier on a plain ViT"
-    )
+    if isinstance(config, ClassifierConfig):
+        raise ConfigError(
+            f"a {type(model.backbone).__name__} cannot be explained by its attention: its tokens do not stay"
+            " the same patches; wanted a classifier on a plain ViT"
+        )
+    kind = type(model).__name__
+    if config is not None and not is_classifier(config):
+        raise ConfigError(
+            f"a {kind} does not say which class a whole picture shows; wanted a classifier on a plain ViT:"
+            " tune one from these weights with vitreous train --from"
+        )
+    raise ConfigError(f"a {kind} cannot be explained by its attention; wanted a classifier on a plain ViT")
 
 
 def reading(layout: Layout, pool: str) -> Tensor:
     """(N,): how much of the answer is read from each token of the last layer; it sums to 1."""
+    read = READINGS[pool]
+    share = 1.0 / (read.tokens + read.patches)
     vector = torch.zeros(layout.tokens)
-    tokens = {"class": 1, "distilled": 2, "class_mean": 1, "mean": 0}[pool]
-    share = 0.5 if pool == "class_mean" else 1.0
-    vector[:tokens] = share / max(1, tokens)
-    if pool in ("mean", "class_mean"):
+    vector[: read.tokens] = share
+    if read.patches:
         vector[layout.prefix :] = share / layout.patches
     return vector
 
@@ -62,13 +87,13 @@ def attention_map(record: Record, layer: int, pool: str) -> Tensor:
     Each head's weights sum to 1 over all tokens; what went to prefix tokens is not on the map. With
     a class token this costs O(N).
     """
-    layout = record.layout
-    if pool in ("class", "distilled"):
-        weights = record.weights(layer, slice(0, 2 if pool == "distilled" else 1)).mean(dim=2)
-    else:
-        weights = record.weights(layer, slice(layout.prefix, None)).mean(dim=2)  # (B, heads, N)
-        if pool == "class_mean":
-            weights = (weights + record.weights(layer, slice(0, 1)).mean(dim=2)) / 2
+    layout, read = record.layout, READINGS[pool]
+    parts: list[Tensor] = []  # (B, heads, N) each
+    if read.tokens:
+        parts += record.weights(layer, slice(0, read.tokens)).unbind(dim=2)
+    if read.patches:
+        parts.append(record.weights(layer, slice(layout.prefix, None)).mean(dim=2))
+    weights = torch.stack(parts).mean(dim=0)
     return weights[..., layout.prefix :].reshape(*weights.shape[:2], layout.rows, layout.cols)
 
 

@@ -123,7 +123,8 @@ def explain(
         target: a class, by index or name; the answer by default. Only relevance depends on it.
 
     Raises:
-        ConfigError: an unknown method or class, or a layer or head that the model does not have.
+        ConfigError: an unknown method or class, a layer or head that the model does not have, or a model
+            that is no classifier on a plain ViT.
         PictureError: a file that cannot be read.
     """
     if method not in METHODS:
@@ -131,6 +132,7 @@ def explain(
             f"unknown method {method!r}; wanted {', '.join(METHODS[:-1])} or {METHODS[-1]}"
             f"{nearest(method, METHODS)}"
         )
+    pool = pool_of(predictor.model)  # a model that cannot be explained is refused before it runs
     if method != "attention" and (layer, head) != (None, None):
         raise ConfigError(f"{method} goes through all layers and heads; layer and head are for 'attention'")
     picture = as_rgb(picture) if isinstance(picture, Image.Image) else open_picture(os.fspath(picture))
@@ -141,7 +143,6 @@ def explain(
     if method == "relevance":
         grid = relevance(predictor.model, images, index)[0]
     else:
-        pool = pool_of(predictor.model)
         with torch.inference_mode(), recording(predictor.model) as record:
             predictor.model(images)
             if method == "rollout":

@@ -3,7 +3,7 @@
 "BEiT: BERT Pre-Training of Image Transformers" (arXiv:2106.08254), section 2.3. The classifier that is
 tuned from it is a plain ``Classifier`` on the same backbone (relative attention, LayerScale).
 
-Shapes: B pictures; P patches; D width; V visual tokens.
+Shapes: B pictures; P patches; D width; K visual tokens, which are the classes of a patch.
 """
 
 from typing import NamedTuple
@@ -17,7 +17,7 @@ from vitreous.models.model import Model
 
 
 class VisualTokenLogits(NamedTuple):
-    """For every patch, hidden or not, the logits (B, P, V) of its visual token."""
+    """For every patch, hidden or not, the logits (B, P, K) of its visual token."""
 
     logits: Tensor
 
@@ -39,7 +39,7 @@ class MaskedTokens(Model):
         nn.init.zeros_(self.head.bias)
 
     def forward(self, images: Tensor, hidden: Tensor | None = None) -> VisualTokenLogits:
-        """(B, C, H, W), and which patches are hidden, (B, P) bool -> logits (B, P, V); None hides none."""
+        """(B, C, H, W), and which patches are hidden, (B, P) bool -> logits (B, P, K); None hides none."""
         embed = self.backbone.embed
         layout = embed.layout(images)
         patches = embed.patches(images)  # (B, P, D)

@@ -4,10 +4,14 @@ Maps are uint8, scaled by the largest value of each map, which travels beside th
 attention of every patch in every layer and head stays a few megabytes. Where even that is too much, patches
 are taken together in blocks, and the page says so.
 
+Rows of attention come in one order: what the answer is read from, unless that is the first token itself;
+the prefix tokens; the patches or blocks of them.
+
 Shapes: L layers; N tokens, T of them prefix, P = rows * cols patches; Q rows of attention that are kept.
 """
 
 from base64 import b64encode
+from collections.abc import Sequence
 from math import ceil, sqrt
 from typing import Any, NamedTuple, Protocol
 
@@ -16,17 +20,20 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
-from torch.nn.functional import normalize, one_hot
+from torch.nn.functional import one_hot
 
+from vitreous.backbones.config import ViTConfig
 from vitreous.data.images import as_rgb
 from vitreous.data.preprocess import Preprocess, View
-from vitreous.explain.attention import attention_map, pool_of, rollout
+from vitreous.explain.attention import READINGS, attention_map, pool_of, reading, rollout
 from vitreous.explain.explanation import Explainable, patch_of
 from vitreous.explain.overlay import COLOURS
 from vitreous.explain.recording import Record, Recorded, recording
 from vitreous.explain.saliency import relevance_by_class
 from vitreous.layers.geometry import stem_convolutions
 from vitreous.layers.layout import Layout
+from vitreous.models.config import DeiTConfig
+from vitreous.report.places import Places, bias_range, places_of
 from vitreous.report.svg import data_address
 
 PATCHES = 400  # more of them are shown in blocks
@@ -103,8 +110,13 @@ def dissect(predictor: Subject, picture: Image.Image, *, top: int = 5, target: i
     shown = Blocks(layout, max(1, ceil(sqrt(layout.patches / PATCHES))))
     layers, heads = len(record.layers), record.layers[0].heads
 
-    mean_side = _fitting(layout, shown, layers, MEAN_BYTES)
-    head_side = _fitting(layout, shown, layers * heads, HEAD_BYTES)
+    prefix = _prefix_names(model.config.backbone)
+    ahead = torch.eye(layout.prefix, layout.tokens)  # (T, N)
+    if pool != "class":
+        prefix.insert(0, READINGS[pool].name)
+        ahead = torch.cat([reading(layout, pool)[None], ahead])
+    mean_side = _fitting(layout, shown, len(ahead), layers, MEAN_BYTES)
+    head_side = _fitting(layout, shown, len(ahead), layers * heads, HEAD_BYTES)
     reads = torch.cat(
         [attention_map(record, layer, pool) for layer in range(layers)]
     )  # (L, heads, rows, cols)
@@ -117,12 +129,13 @@ def dissect(predictor: Subject, picture: Image.Image, *, top: int = 5, target: i
         "block": shown.side,
         "grid_rows": layout.rows,
         "grid_cols": layout.cols,
-        "prefix": _prefix_names(layout, model.config.backbone.class_token),
+        "prefix": prefix,
+        "others": listed(_prefix_kinds(model.config.backbone)),
         "layers": layers,
         "heads": heads,
         "pool": pool,
-        "mean": _attention(record, shown, Blocks(layout, mean_side), mean=True),
-        "each": _attention(record, shown, Blocks(layout, head_side), mean=False),
+        "mean": _attention(record, shown, Blocks(layout, mean_side), ahead, mean=True),
+        "each": _attention(record, shown, Blocks(layout, head_side), ahead, mean=False),
         "reads": pack(_blocked(reads.flatten(0, 1), shown)),
         "rollout": pack(_blocked(rollout(record, pool), shown)),
         "relevance": pack(_blocked(relevances, shown)),
@@ -132,13 +145,14 @@ def dissect(predictor: Subject, picture: Image.Image, *, top: int = 5, target: i
         ],
         "chosen": 0 if target is None else order.index(target),
         "target": 0 if target is None else order.index(target),
-        "positions": _positions(model, layout, shown),
+        "positions": _positions(places_of(model, layout), shown),
         "place": _place(view, layout, patch),
         "coarse": max(picture.size) <= COARSE,
         "colours": list(COLOURS),
     }
     stage = stage_picture(predictor.preprocess, picture, view, layout, patch)
     facts = _facts(model, view, layout, patch) | {
+        "pool": pool,
         "block": shown.side,
         "head_block": head_side,
         "mean_block": mean_side,
@@ -197,14 +211,15 @@ def attention_between(recorded: Recorded, queries: Tensor, keys: Tensor) -> Tens
     return total
 
 
-def _attention(record: Record, shown: Blocks, kept: Blocks, *, mean: bool) -> dict[str, Any]:
-    """What every prefix token and every block of patches attends to, in each layer (and head)."""
+def _attention(record: Record, shown: Blocks, kept: Blocks, ahead: Tensor, *, mean: bool) -> dict[str, Any]:
+    """What the rows ahead, (R, N) shares of tokens, and then every block of patches attend to, in each layer
+    (and head)."""
     layout = record.layout
     tokens = layout.tokens
-    queries = torch.zeros(layout.prefix + kept.total, tokens)
-    queries[: layout.prefix, : layout.prefix] = torch.eye(layout.prefix)
     member = kept.member()  # (P, blocks)
-    queries[layout.prefix :, layout.prefix :] = (member / member.sum(0)).T
+    blocks = torch.zeros(kept.total, tokens)
+    blocks[:, layout.prefix :] = (member / member.sum(0)).T
+    queries = torch.cat([ahead, blocks])  # (Q, N)
     # The last column is what went to the prefix tokens: no place in the picture.
     keys = torch.zeros(tokens, shown.total + 1)
     keys[: layout.prefix, -1] = 1
@@ -224,10 +239,10 @@ def _attention(record: Record, shown: Blocks, kept: Blocks, *, mean: bool) -> di
     }
 
 
-def _fitting(layout: Layout, shown: Blocks, maps: int, budget: int) -> int:
+def _fitting(layout: Layout, shown: Blocks, ahead: int, maps: int, budget: int) -> int:
     """The smallest block of queries, a multiple of the shown block, whose maps keep within the budget."""
     side = shown.side
-    while maps * (layout.prefix + Blocks(layout, side).total) * shown.total > budget:
+    while maps * (ahead + Blocks(layout, side).total) * shown.total > budget:
         if side >= max(layout.rows, layout.cols):
             break
         side += shown.side
@@ -240,21 +255,17 @@ def _blocked(maps: Tensor, shown: Blocks) -> Tensor:
     return maps.flatten(1).float() @ (member / member.sum(0))
 
 
-def _positions(model: Any, layout: Layout, shown: Blocks) -> dict[str, Any] | None:
-    """Cosine similarity of every pair of position embeddings, or None where there are none."""
-    positions = model.backbone.embed.positions
-    placed = positions.native.prefix
-    with torch.inference_mode():
-        table = positions(Layout(placed, layout.rows, layout.cols))[0, placed:].detach().float()  # (P, D)
-    if not bool(table.any()):
+def _positions(places: Places | None, shown: Blocks) -> dict[str, Any] | None:
+    """What the model knows of every pair of places, bytes from the lowest number to the highest."""
+    if places is None:
         return None
-    unit = normalize(table, dim=1)
-    member = shown.member().to(unit.device)
+    member = shown.member().to(places.pairs.device)
     share = member / member.sum(0)  # (P, blocks)
-    similar = share.T @ (unit @ unit.T) @ share  # (blocks, blocks)
-    low, high = float(similar.min()), float(similar.max())
-    scaled = (similar - low) / max(high - low, 1e-9) * 255
-    return {"bytes": _base64(scaled.round().to(torch.uint8).cpu().numpy()), "low": low, "high": high}
+    pairs = share.T @ places.pairs @ share  # (blocks, blocks)
+    low, high = float(pairs.min()), float(pairs.max())
+    scaled = (pairs - low) / max(high - low, 1e-9) * 255
+    packed = _base64(scaled.round().to(torch.uint8).cpu().numpy())
+    return {"kind": places.kind, "bytes": packed, "low": low, "high": high}
 
 
 def _place(view: View, layout: Layout, patch: int) -> dict[str, float]:
@@ -274,6 +285,9 @@ def _place(view: View, layout: Layout, patch: int) -> dict[str, float]:
 def _facts(model: Any, view: View, layout: Layout, patch: int) -> dict[str, Any]:
     config = model.config
     backbone = config.backbone
+    own = not isinstance(
+        config, DeiTConfig
+    )  # DeiT has one way to read its answer
     channels, height, width = view.image.shape
     return {
         "channels": channels,
@@ -287,23 +301,48 @@ def _facts(model: Any, view: View, layout: Layout, patch: int) -> dict[str, Any]
         "patches": layout.patches,
         "prefix": layout.prefix,
         "tokens": layout.tokens,
-        "class_token": backbone.class_token,
-        "registers": backbone.registers,
+        "ahead": listed(_prefix_kinds(backbone, count=True)),
+        "unplaced": listed(_prefix_kinds(backbone)[backbone.placed :]),
         "vector": channels * patch * patch,
         "dimensions": backbone.encoder.width,
         "mlp_width": backbone.encoder.mlp_width,
         "layers": backbone.depth,
         "heads": backbone.heads,
+        "gated": backbone.encoder.mlp == "swiglu",
+        "layer_scale": backbone.encoder.layer_scale is not None,
         "positions": backbone.positions,
-        "pool": config.pool,
+        "attention": backbone.attention,
+        "offsets": tuple(2 * side - 1 for side in backbone.grid),
+        "bias_range": bias_range(model),
+        "slowest": backbone.rotary_base ** (1 - 4 * backbone.heads / backbone.encoder.width),
+        "final_norm": backbone.final_norm,
+        "pool_norm": own and config.pool_norm,
+        "pooled": config.pooled if own else backbone.encoder.width,
+        "head": config.head if own else "linear",
         "classes": config.classes,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
     }
 
 
-def _prefix_names(layout: Layout, class_token: bool) -> list[str]:
-    registers = layout.prefix - int(class_token)
-    return ["[CLS]"] * int(class_token) + [f"register {index}" for index in range(registers)]
+def _prefix_names(backbone: ViTConfig) -> list[str]:
+    """What each token ahead of the patches is called."""
+    names = ["[CLS]"] * backbone.class_token + ["[DIST]"] * backbone.distillation_token
+    return names + [f"register {index}" for index in range(backbone.registers)]
+
+
+def _prefix_kinds(backbone: ViTConfig, *, count: bool = False) -> list[str]:
+    """The same, with all registers as one."""
+    several = "register" if backbone.registers == 1 else "registers"
+    named = f"{backbone.registers} {several}" if count else several
+    tokens = ["[CLS]"] * backbone.class_token + ["[DIST]"] * backbone.distillation_token
+    return tokens + [named] * (backbone.registers > 0)
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names as people list them: "a", "a and b", "a, b and c"."""
+    if len(names) < 2:
+        return "".join(names)
+    return f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def _address(picture: Image.Image) -> str:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from PIL import Image
 
+from vitreous.explain.attention import READINGS
 from vitreous.report.anatomy import Subject, dissect
 from vitreous.report.html import json_inside, render
 from vitreous.report.run_page import Example as Example  # offered here too
@@ -33,7 +34,7 @@ def explanation_page(
     """
     anatomy = dissect(predictor, picture, top=top, target=target)
     data, facts = anatomy.data, anatomy.facts
-    similarity = data["positions"] and {key: data["positions"][key] for key in ("low", "high")}
+    places = data["positions"] and {key: data["positions"][key] for key in ("kind", "low", "high")}
     return render(
         "explanation.html.j2",
         styles=("page.css", "explanation.css"),
@@ -44,7 +45,8 @@ def explanation_page(
             "answer": anatomy.answer,
             "targets": data["targets"],
             "prefix": data["prefix"],
-            "similarity": similarity,
+            "reader": READINGS[facts["pool"]].name,
+            "places": places,
             "pipeline": pipeline(facts),
             "source": anatomy.source,
             "stage": anatomy.stage,
@@ -76,25 +78,83 @@ def pipeline(facts: dict[str, Any]) -> list[Step]:
             Step("Project", f"{patches} × {wide}", f"times E, {vector:,} × {wide} (eq. 1)"),
         ]
     if facts["prefix"]:
-        parts = ["[CLS]"] * int(facts["class_token"])
-        parts += [f"{facts['registers']} registers"] * bool(facts["registers"])
-        steps.append(Step("Put in front", f"{tokens} × {wide}", " and ".join(parts)))
-    if facts["positions"] != "none":
-        steps.append(Step("Add positions", f"{tokens} × {wide}", f"E_pos, {facts['positions']} (eq. 1)"))
+        steps.append(Step("Put in front", f"{tokens} × {wide}", facts["ahead"]))
+    steps += _placing(facts)
     heads = facts["heads"]
-    steps += [
+    mlp = f"{'gated ' * facts['gated']}MLP of {facts['mlp_width']:,} (eq. 2 and 3)"
+    steps.append(
         Step(
             f"{facts['layers']} × attention and MLP",
             f"{tokens} × {wide}",
-            f"{heads} heads of {wide // heads}: {tokens} × {tokens} weights each;"
-            f" MLP of {facts['mlp_width']:,} (eq. 2 and 3)",
-        ),
-        Step(
-            "Read",
-            f"{wide}",
-            "the [CLS] token, normalised (eq. 4)" if facts["pool"] == "class" else "the mean of all patches",
-        ),
-        Step("Head", f"{facts['classes']:,} logits", f"{wide} × {facts['classes']:,}"),
-        Step("Softmax", f"{facts['classes']:,} scores", "that sum to 1"),
-    ]
+            f"{heads} heads of {wide // heads}: {tokens} × {tokens} weights each; {mlp}"
+            + "; LayerScale on what both add" * facts["layer_scale"],
+        )
+    )
+    steps += _answering(facts)
     return steps
+
+
+def _placing(facts: dict[str, Any]) -> list[Step]:
+    """How the model is told where its patches are: in the tokens, or inside every layer."""
+    tokens, wide, heads = facts["tokens"], facts["dimensions"], facts["heads"]
+    size = wide // heads
+    steps = []
+    if facts["positions"] != "none":
+        how = f"E_pos, {facts['positions']} (eq. 1)"
+        if facts["unplaced"]:
+            how += f"; nothing to {facts['unplaced']}"
+        steps.append(Step("Add positions", f"{tokens} × {wide}", how))
+    if facts["attention"] == "relative":
+        down, across = facts["offsets"]
+        low, high = facts["bias_range"]
+        numbers = f"{down} × {across} offsets of two patches"
+        if facts["prefix"]:
+            numbers += f", 3 for {facts['ahead']}"
+        steps.append(
+            Step(
+                "Add to the scores",
+                f"{heads} × {tokens} × {tokens}",
+                f"in every layer and head a learned bias: {numbers}; from {_signed(low)} to {_signed(high)}",
+            )
+        )
+    if facts["attention"] == "rotary":
+        still = f"; {facts['ahead']} stay as they are" if facts["prefix"] else ""
+        steps.append(
+            Step(
+                "Turn queries and keys",
+                f"{heads} × {tokens} × {size}",
+                f"in every layer {size // 2} pairs of a patch's {size} numbers, half by its row, half by its"
+                f" column: once in half a side, down to {facts['slowest']:.3g} times slower{still}",
+            )
+        )
+    return steps
+
+
+def _answering(facts: dict[str, Any]) -> list[Step]:
+    """From the last layer's tokens to scores."""
+    wide, pooled, classes = facts["dimensions"], facts["pooled"], f"{facts['classes']:,}"
+    read = READINGS[facts["pool"]].name
+    if facts["final_norm"]:
+        read = f"{read}, once all tokens are normalised (eq. 4)"
+    if facts["pool_norm"]:
+        read = f"{read}; what is read is normalised"
+    softmax = Step("Softmax", f"{classes} scores", "that sum to 1")
+    if facts["pool"] == "distilled":
+        return [
+            Step("Read", f"2 × {wide}", read),
+            Step("Two heads", f"2 × {classes} logits", f"{wide} × {classes} each"),
+            Step("Mean", f"{classes} logits", "of what both heads say"),
+            softmax,
+        ]
+    shape = f"{wide} + {wide} = {pooled}" if facts["pool"] == "class_mean" else f"{pooled}"
+    hidden = f"{pooled} × {pooled}, tanh, " if facts["head"] == "mlp" else ""
+    return [
+        Step("Read", shape, read),
+        Step("Head", f"{classes} logits", f"{hidden}{pooled} × {classes}"),
+        softmax,
+    ]
+
+
+def _signed(value: float) -> str:
+    """With a minus that is as long as a plus."""
+    return f"{value:.2f}".replace("-", "−")

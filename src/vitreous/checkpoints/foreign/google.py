@@ -8,7 +8,7 @@ from torch import Tensor
 
 from vitreous.backbones.config import EncoderConfig, ViTConfig
 from vitreous.checkpoints.foreign.class_names import unnamed
-from vitreous.checkpoints.foreign.names import CLASS_TOKEN, NORM, PATCHES, POSITIONS, Names
+from vitreous.checkpoints.foreign.names import CLASS_TOKEN, NORM, PATCHES, POSITIONS, Names, prefixed
 from vitreous.checkpoints.foreign.plan import (
     Found,
     Plan,
@@ -88,10 +88,7 @@ def plan(found: Found, model: str | None) -> Plan:
     if model is not None:
         config = named(config, model, name)
     head = {"mlp": MLP_HEAD, "linear": HEAD}[config.head] if config.classes else {}
-    table = {
-        ours: tuple(prefix + part for part in theirs)
-        for ours, theirs in (NAMES.table(config.vit.depth) | head).items()
-    }
+    table = prefixed(NAMES.table(config.vit.depth) | head, prefix)
     classes = unnamed(config.classes)
     preprocess = Preprocess(size=config.vit.image_size, shorter=None, interpolation="bilinear")
     return Plan(

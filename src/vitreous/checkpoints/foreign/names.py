@@ -67,6 +67,11 @@ def layer(ours: str, *theirs: str) -> dict[str, tuple[str, ...]]:
     return {f"{ours}.{leaf}": tuple(f"{name}.{leaf}" for name in theirs) for leaf in ("weight", "bias")}
 
 
+def prefixed(table: Table, base: str) -> dict[str, tuple[str, ...]]:
+    """The same table where ``base`` stands ahead of each name of theirs; a ``ZERO`` part stays one."""
+    return {ours: tuple(part and base + part for part in theirs) for ours, theirs in table.items()}
+
+
 def gather(table: Table, found: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Their tensors under our names, each in memory of its own order. What is not there, or only in part,
     is left out. ``found`` is asked for one tensor at a time, and no longer than it takes to join them."""

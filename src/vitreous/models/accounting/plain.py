@@ -188,8 +188,8 @@ def _forward_floats(vit: ViTConfig, tokens: int) -> int:
 
 def _bias_floats(vit: ViTConfig, rows: int, cols: int) -> int:
     """While the bias of relative attention is built: what the encoder and the block were given, normalised
-    tokens, queries, keys and values; the bias of patches on patches, as windows of the table and in a row; with
-    prefix tokens those of every query and all of them joined; and the table, where it is resized.
+    tokens, queries, keys and values; the bias of patches on patches, as windows of the table and in a row;
+    with prefix tokens those of every query and all of them joined; and the table, where it is resized.
 
     Pictures of one batch share a bias: many take less than so much each. Once it is there, the kernel's
     output stands beside it."""
@@ -211,13 +211,14 @@ def _training_floats(vit: ViTConfig, tokens: int) -> int:
     a second time, copied from head after head to token after token.
 
     A learned bias keeps the weights of attention, N for each head and token, in the place of the log-sum-exp:
-    no fused kernel of the CPU learns one. The bias itself is not kept."""
+    no fused kernel of the CPU learns one. The bias itself is not kept. The final norm keeps what it was given
+    and what came out."""
     width, hidden = vit.encoder.width, _mlp_hidden(vit.encoder)
     scaled = 0 if vit.encoder.layer_scale is None else 2 * width
     turned = 3 * width + 2 * width // vit.heads if vit.attention == "rotary" else 0
     weights = vit.heads * (tokens if vit.attention == "relative" else 1)
     block = tokens * (8 * width + scaled + turned + 2 * hidden + weights + 4)
-    return vit.depth * block + tokens * width * 2
+    return vit.depth * block + tokens * width * 2 * vit.final_norm
 
 
 def _stem_floats(vit: ViTConfig, patches: int) -> int:

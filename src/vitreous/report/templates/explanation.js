@@ -60,9 +60,10 @@ function paint(canvas, bytes, index, { overlay = false, stretch = false, opacity
 
 // ---- state -----------------------------------------------------------------------------------------
 
-// query: a prefix token (0 .. prefixes - 1) or a patch (prefixes + row * cols + col). head: -1 is the mean.
+// query: a row ahead of the patches (0 .. prefixes - 1; 0 is what the answer is read from) or a patch
+// (prefixes + row * cols + col). head: -1 is the mean.
 const state = {
-  query: prefixes ? 0 : Math.floor(data.rows / 2) * data.cols + Math.floor(data.cols / 2),
+  query: 0,
   pinned: false,
   layer: data.layers - 1,
   head: -1,
@@ -229,9 +230,8 @@ function told(pack, index) {
   if (isPatch() && pack.side === 1) {
     words.push(`; to itself ${percent((part[state.query - prefixes] / 255) * pack.peaks[index])}`);
   }
-  if (prefixes) {
-    const others = prefixes > 1 ? "[CLS] and registers" : data.prefix[0];
-    words.push(`; to ${others} ${percent(pack.prefix[index] / 255)}`);
+  if (data.others) {
+    words.push(`; to ${data.others} ${percent(pack.prefix[index] / 255)}`);
   }
   words.push(".");
   if (state.pinned && isPatch()) words.push(" Held; press Escape or the patch again to let go.");
@@ -245,7 +245,7 @@ function buildGrid() {
     for (let head = 0; head < data.heads; head++) {
       paint(byId(`read-${layer}-${head}`).firstElementChild, reads.bytes, layer * data.heads + head);
       byId(`read-${layer}-${head}`).addEventListener("click", () => {
-        change({ layer, head, ...(prefixes ? { query: 0 } : {}), pinned: true });
+        change({ layer, head, query: 0, pinned: true });
       });
     }
   }
@@ -291,7 +291,12 @@ function renderPositions() {
   if (!positions) return;
   const cell = isPatch() ? state.query - prefixes : Math.floor(data.rows / 2) * data.cols + Math.floor(data.cols / 2);
   paint(byId("similar"), positions.bytes, cell);
-  byId("similar-told").textContent = `The position of ${nameOf(prefixes + cell)} beside all others.`;
+  const name = nameOf(prefixes + cell);
+  byId("similar-told").textContent = {
+    embedding: `The position of ${name} beside all others.`,
+    bias: `What is added to the scores of ${name} for all others.`,
+    turn: `What is left of a score of 1 between ${name} and all others.`,
+  }[positions.kind];
 }
 
 // ---- start -----------------------------------------------------------------------------------------

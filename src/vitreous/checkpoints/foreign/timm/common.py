@@ -143,11 +143,19 @@ def class_names_in(
     return ClassNames(tuple(map(str, labels)))
 
 
+# Ours, beside timm's keys: a timm model of any size may have been made for another than it is shown, and its
+# ``input_size`` may be either.
+VIEW = "view_size"
+
+
 def read_transform(
-    values: Mapping[str, Any], config: ModelConfig, name: str
+    values: Mapping[str, Any], config: ModelConfig, name: str, *, view: Any = None
 ) -> tuple[Preprocess, tuple[str, ...]]:
-    """What timm's own evaluation transform does with these values, and what of it is assumed."""
-    size = config.image_size
+    """What timm's own evaluation transform does with these values, and what of it is assumed.
+
+    ``view`` is the picture size that ``VIEW`` states, where it is not the model's native one.
+    """
+    size = config.image_size if view is None else pair(view, f"{name}: {VIEW}")
     crop = number(values.get("crop_pct") or 0.875, f"{name}: crop_pct")
     mode = values.get("crop_mode") or "center"
     assumed = () if values else ("preprocessing",)

@@ -41,6 +41,7 @@ from vitreous.checkpoints.foreign.timm.common import (
     EPS,
     LAYOUT,
     POOLS,
+    VIEW,
     activation_of,
     architecture_of,
     class_names_in,
@@ -142,7 +143,7 @@ def plan(found: Found, model: str | None) -> Plan:
         classifier = named(classifier, model, name)
     table = NAMES.table(classifier.vit.depth)
     classes = class_names_in(values, pretrained, classifier.classes, name)
-    preprocess, assumed = read_transform(pretrained, classifier, name)
+    preprocess, assumed = read_transform(pretrained, classifier, name, view=values.get(VIEW))
     assumed += classes.assumed
     if config is None and model is None:
         assumed += ("activation", "pooling")

@@ -6,7 +6,7 @@ from vitreous.backbones.config import ViTConfig
 from vitreous.checkpoints.directory import FileContent, to_json
 from vitreous.checkpoints.file import Checkpoint
 from vitreous.checkpoints.foreign.names import POSITIONS, scatter
-from vitreous.checkpoints.foreign.timm.common import EPS, init_values, mlp_ratio, written_transform
+from vitreous.checkpoints.foreign.timm.common import EPS, VIEW, init_values, mlp_ratio, written_transform
 from vitreous.checkpoints.foreign.timm.vit import NAMES
 from vitreous.checkpoints.foreign.writing import (
     Limits,
@@ -60,6 +60,8 @@ def _config(checkpoint: Checkpoint) -> dict[str, Any]:
     backbone, encoder = config.vit, config.vit.encoder
     pool = {"class": "token", "mean": "avg"}[config.pool]
     gated = encoder.mlp == "swiglu"
+    size = checkpoint.preprocess.size
+    elsewhere = size != backbone.image_size
     arguments = {
         "img_size": list(backbone.image_size),
         "patch_size": backbone.patch,
@@ -78,6 +80,7 @@ def _config(checkpoint: Checkpoint) -> dict[str, Any]:
         "final_norm": backbone.final_norm or config.pool_norm,
         "fc_norm": config.pool_norm,
         "act_layer": "silu" if gated else encoder.activation,
+        "dynamic_img_size": elsewhere,
         "dynamic_img_pad": not backbone.cut_edges,
     }
     return {
@@ -86,6 +89,7 @@ def _config(checkpoint: Checkpoint) -> dict[str, Any]:
         "num_features": encoder.width,
         "global_pool": pool,
         "model_args": arguments,
+        **({VIEW: list(size)} if elsewhere else {}),
         "pretrained_cfg": {
             **written_transform(checkpoint.preprocess),
             "input_size": [backbone.channels, *checkpoint.preprocess.size],

@@ -7,13 +7,23 @@ native size too; ``bias_resize`` "bilinear_swapped" does so here.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from vitreous.backbones.config import EncoderConfig, ViTConfig
+from vitreous.backbones.config import ViTConfig
 from vitreous.checkpoints.foreign import relative
 from vitreous.checkpoints.foreign.class_names import from_id2label
-from vitreous.checkpoints.foreign.fields import flag, integer, number, pair
-from vitreous.checkpoints.foreign.names import CLASS_TOKEN, NORM, PATCHES, POSITIONS, ZERO, Names, layer
+from vitreous.checkpoints.foreign.fields import flag, number, pair
+from vitreous.checkpoints.foreign.names import (
+    CLASS_TOKEN,
+    NORM,
+    PATCHES,
+    POSITIONS,
+    ZERO,
+    Names,
+    layer,
+    prefixed,
+)
 from vitreous.checkpoints.foreign.plan import (
     Found,
     Plan,
@@ -24,8 +34,15 @@ from vitreous.checkpoints.foreign.plan import (
     rows_of,
     table_rows,
 )
+from vitreous.checkpoints.foreign.transformers.common import (
+    LAYOUT,
+    refuse_patch,
+    stated_activation,
+    stated_blocks,
+    stated_config,
+    stated_encoder,
+)
 from vitreous.checkpoints.foreign.transformers.processor import read_processor
-from vitreous.checkpoints.foreign.transformers.vit import ACTIVATIONS, LAYOUT
 from vitreous.checkpoints.weights import refuse_oversize
 from vitreous.errors import CheckpointError, ConfigError
 from vitreous.models.config import ClassifierConfig, MaskedTokensConfig
@@ -82,13 +99,9 @@ def plan(found: Found, model: str | None) -> Plan:
     Raises:
         CheckpointError: no ``config.json``, another family, or a value that a BEiT cannot have.
     """
-    shapes, values, name = found.shapes, found.config, found.name
+    shapes, name = found.shapes, found.name
     refuse_name(model, name)
-    if values is None:
-        raise CheckpointError(
-            f"{name}: names of transformers, whose activation and norm epsilon stand in config.json;"
-            " give the directory that holds both"
-        )
+    values = stated_config(found)
     kind = values.get("model_type")
     if kind not in MODEL_TYPES:
         raise CheckpointError(
@@ -133,10 +146,7 @@ def plan(found: Found, model: str | None) -> Plan:
 def names_of(config: ClassifierConfig | MaskedTokensConfig, base: str) -> dict[str, tuple[str, ...]]:
     """Ours to theirs. What normalises patches ahead of the head for visual tokens stands outside of the
     base; where the base has a norm as well, there are two."""
-    table = {
-        ours: tuple(part and base + part for part in theirs)
-        for ours, theirs in NAMES.table(config.vit.depth).items()
-    }
+    table = prefixed(NAMES.table(config.vit.depth), base)
     if isinstance(config, ClassifierConfig):
         return table | (HEAD if config.classes else {})
     last = "head_norm" if config.head_norm else NORM
@@ -151,14 +161,9 @@ def read_backbone(shapes: Shapes, values: Mapping[str, Any], base: str, shared: 
         CheckpointError: a value that a BEiT cannot have, or one that its tensors contradict.
     """
     where = f"{name}/config.json"
-    activation = values.get("hidden_act", "gelu")
-    if activation not in ACTIVATIONS:
-        known = ", ".join(ACTIVATIONS)
-        raise CheckpointError(f"{where}: hidden_act {activation!r} is not known; wanted one of {known}")
-    patch = pair(values.get("patch_size", 16), f"{where}: patch_size")
+    activation = stated_activation(values, where)
     _, channels, kernel = patch_kernel(shapes, f"{base}embeddings.patch_embeddings.projection.weight", name)
-    if patch != (kernel, kernel):
-        raise CheckpointError(f"{where}: patch_size {patch[0]}x{patch[1]}, but the weights have {kernel}")
+    refuse_patch(values, kernel, where)
     size = pair(values.get("image_size", 224), f"{where}: image_size")
     placed = f"{base}embeddings.position_embeddings" in shapes
     scale = number(values.get("layer_scale_init_value", 0.1), f"{where}: layer_scale_init_value")
@@ -173,17 +178,13 @@ def read_backbone(shapes: Shapes, values: Mapping[str, Any], base: str, shared: 
         told = flag(values.get(key, False), f"{where}: {key}")
         if told != (tensor in shapes):
             raise CheckpointError(f"{where}: {key} is {told}, but {tensor} is {'not ' * told}there")
+    depth, heads = stated_blocks(values, where)
     try:
+        encoder = stated_encoder(values, activation, where)
         backbone = ViTConfig(
-            encoder=EncoderConfig(
-                width=integer(values.get("hidden_size", 768), f"{where}: hidden_size"),
-                mlp_width=integer(values.get("intermediate_size", 3072), f"{where}: intermediate_size"),
-                norm_eps=number(values.get("layer_norm_eps", 1e-12), f"{where}: layer_norm_eps"),
-                activation=ACTIVATIONS[activation],
-                layer_scale=scale if scale > 0 else None,
-            ),
-            depth=integer(values.get("num_hidden_layers", 12), f"{where}: num_hidden_layers"),
-            heads=integer(values.get("num_attention_heads", 12), f"{where}: num_attention_heads"),
+            encoder=replace(encoder, layer_scale=scale if scale > 0 else None),
+            depth=depth,
+            heads=heads,
             patch=kernel,
             image_size=size,
             channels=channels,

@@ -12,11 +12,11 @@ from vitreous.checkpoints.file import Checkpoint
 from vitreous.checkpoints.foreign import relative
 from vitreous.checkpoints.foreign.class_names import from_id2label
 from vitreous.checkpoints.foreign.fields import flag, integer
-from vitreous.checkpoints.foreign.names import Names, Table, layer, scatter
+from vitreous.checkpoints.foreign.names import Names, Table, layer, prefixed, scatter
 from vitreous.checkpoints.foreign.plan import Found, Plan, Reader, Shapes, refuse_name, rows_of
 from vitreous.checkpoints.foreign.transformers import beit, beit_writer
+from vitreous.checkpoints.foreign.transformers.common import LAYOUT
 from vitreous.checkpoints.foreign.transformers.processor import read_processor, write_processor
-from vitreous.checkpoints.foreign.transformers.vit import LAYOUT
 from vitreous.checkpoints.foreign.writing import Writer, plain_state, weights_file
 from vitreous.errors import CheckpointError, ConfigError
 from vitreous.models.config import ModelConfig, UPerNetConfig
@@ -152,10 +152,7 @@ def _config(shapes: Shapes, values: Mapping[str, Any], backbone: Any, name: str)
 
 
 def _table(config: UPerNetConfig) -> Table:
-    table = {
-        ours: tuple(part and BASE + part for part in theirs)
-        for ours, theirs in beit.NAMES.table(config.vit.depth).items()
-    } | HEADS
+    table = prefixed(beit.NAMES.table(config.vit.depth), BASE) | HEADS
     for index in range(len(config.pool_scales)):
         table |= _convolution(f"head.pooled.{index}", f"decode_head.psp_modules.{index}.1")
     if config.auxiliary_depth:

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from vitreous.backbones.config import EncoderConfig, ViTConfig
+from vitreous.backbones.config import ViTConfig
 from vitreous.checkpoints.directory import FileContent, to_json
 from vitreous.checkpoints.file import Checkpoint
 from vitreous.checkpoints.foreign.class_names import from_id2label
-from vitreous.checkpoints.foreign.fields import integer, number, pair
-from vitreous.checkpoints.foreign.names import DISTILLATION_TOKEN, POSITIONS, Names, layer, scatter
+from vitreous.checkpoints.foreign.fields import pair
+from vitreous.checkpoints.foreign.names import DISTILLATION_TOKEN, POSITIONS, Names, layer, prefixed, scatter
 from vitreous.checkpoints.foreign.plan import (
     Found,
     Plan,
@@ -24,6 +24,14 @@ from vitreous.checkpoints.foreign.plan import (
     table_rows,
 )
 from vitreous.checkpoints.foreign.transformers import vit
+from vitreous.checkpoints.foreign.transformers.common import (
+    LAYOUT,
+    refuse_patch,
+    stated_activation,
+    stated_blocks,
+    stated_config,
+    stated_encoder,
+)
 from vitreous.checkpoints.foreign.transformers.processor import read_processor, write_processor
 from vitreous.checkpoints.foreign.writing import (
     Limits,
@@ -58,13 +66,9 @@ def plan(found: Found, model: str | None) -> Plan:
     Raises:
         CheckpointError: no ``config.json``, another family, or a value that a DeiT cannot have.
     """
-    shapes, values, name = found.shapes, found.config, found.name
+    shapes, name = found.shapes, found.name
     refuse_name(model, name)
-    if values is None:
-        raise CheckpointError(
-            f"{name}: names of transformers, whose activation and norm epsilon stand in config.json;"
-            " give the directory that holds both"
-        )
+    values = stated_config(found)
     if values.get("model_type") != "deit":
         raise CheckpointError(
             f"{name}: tensors of a DeiT, but model_type {values.get('model_type')!r}; wanted 'deit'"
@@ -76,13 +80,11 @@ def plan(found: Found, model: str | None) -> Plan:
         )
     backbone = _backbone(shapes, values, base, name)
     config, heads = _headed(shapes, backbone, name)
-    table = {
-        ours: tuple(base + part for part in theirs) for ours, theirs in NAMES.table(backbone.depth).items()
-    }
+    table = prefixed(NAMES.table(backbone.depth), base)
     classes = from_id2label(values, config.classes, name)
     given = found.preprocessor
     return Plan(
-        vit.LAYOUT,
+        LAYOUT,
         config,
         read_processor(given or {}, config, name),
         classes.names,
@@ -116,9 +118,7 @@ def write(checkpoint: Checkpoint) -> dict[str, FileContent]:
     config = checkpoint.model.config
     heads = HEADS if isinstance(config, DeiTConfig) else vit.HEAD
     base = BASE if config.classes else ""
-    table = {
-        ours: tuple(base + part for part in theirs) for ours, theirs in NAMES.table(config.vit.depth).items()
-    }
+    table = prefixed(NAMES.table(config.vit.depth), base)
     state = plain_state(checkpoint)
     state[POSITIONS] = native_positions(config.vit, state, 2)
     architecture = "DeiTForImageClassificationWithTeacher" if isinstance(config, DeiTConfig) else "DeiTModel"
@@ -134,25 +134,16 @@ def write(checkpoint: Checkpoint) -> dict[str, FileContent]:
 
 def _backbone(shapes: Shapes, values: Mapping[str, Any], base: str, name: str) -> ViTConfig:
     where = f"{name}/config.json"
-    activation = values.get("hidden_act", "gelu")
-    if activation not in vit.ACTIVATIONS:
-        known = ", ".join(vit.ACTIVATIONS)
-        raise CheckpointError(f"{where}: hidden_act {activation!r} is not known; wanted one of {known}")
-    patch = pair(values.get("patch_size", 16), f"{where}: patch_size")
+    activation = stated_activation(values, where)
     _, channels, kernel = patch_kernel(shapes, f"{base}embeddings.patch_embeddings.projection.weight", name)
-    if patch != (kernel, kernel):
-        raise CheckpointError(f"{where}: patch_size {patch[0]}x{patch[1]}, but the weights have {kernel}")
+    refuse_patch(values, kernel, where)
     size = pair(values.get("image_size", 224), f"{where}: image_size")
+    depth, heads = stated_blocks(values, where)
     try:
         backbone = ViTConfig(
-            encoder=EncoderConfig(
-                width=integer(values.get("hidden_size", 768), f"{where}: hidden_size"),
-                mlp_width=integer(values.get("intermediate_size", 3072), f"{where}: intermediate_size"),
-                norm_eps=number(values.get("layer_norm_eps", 1e-12), f"{where}: layer_norm_eps"),
-                activation=vit.ACTIVATIONS[activation],
-            ),
-            depth=integer(values.get("num_hidden_layers", 12), f"{where}: num_hidden_layers"),
-            heads=integer(values.get("num_attention_heads", 12), f"{where}: num_attention_heads"),
+            encoder=stated_encoder(values, activation, where),
+            depth=depth,
+            heads=heads,
             patch=kernel,
             image_size=size,
             channels=channels,
@@ -188,5 +179,5 @@ def _headed(
         raise CheckpointError(f"{name}: {error}") from error
 
 
-READER = Reader(vit.LAYOUT, "deit", recognises, plan, EXPLAINED)
+READER = Reader(LAYOUT, "deit", recognises, plan, EXPLAINED)
 WRITER = Writer("transformers' DeiTForImageClassification", ("deit", "vit"), reasons, write)

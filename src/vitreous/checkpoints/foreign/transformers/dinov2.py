@@ -27,6 +27,7 @@ from vitreous.checkpoints.foreign.names import (
     REGISTERS,
     Names,
     layer,
+    prefixed,
     scatter,
 )
 from vitreous.checkpoints.foreign.plan import (
@@ -41,8 +42,16 @@ from vitreous.checkpoints.foreign.plan import (
     rows_of,
     table_rows,
 )
+from vitreous.checkpoints.foreign.transformers.common import (
+    ACTIVATION_NAMES,
+    LAYOUT,
+    refuse_patch,
+    stated_activation,
+    stated_blocks,
+    stated_config,
+)
 from vitreous.checkpoints.foreign.transformers.processor import read_processor, write_processor
-from vitreous.checkpoints.foreign.transformers.vit import ACTIVATION_NAMES, ACTIVATIONS, HEAD, LAYOUT
+from vitreous.checkpoints.foreign.transformers.vit import HEAD
 from vitreous.checkpoints.foreign.writing import (
     Limits,
     Writer,
@@ -114,13 +123,9 @@ def plan(found: Found, model: str | None) -> Plan:
     Raises:
         CheckpointError: no ``config.json``, another family, or values that the model cannot have.
     """
-    shapes, values, name = found.shapes, found.config, found.name
+    shapes, name = found.shapes, found.name
     refuse_name(model, name)
-    if values is None:
-        raise CheckpointError(
-            f"{name}: names of transformers, whose heads and activation stand in config.json;"
-            " give the directory that holds both"
-        )
+    values = stated_config(found, "heads and activation")
     if values.get("model_type") not in CLASSES:
         raise CheckpointError(
             f"{name}: tensors of a DINOv2, but model_type {values.get('model_type')!r};"
@@ -210,7 +215,7 @@ def _table(backbone: ViTConfig, base: str) -> dict[str, tuple[str, ...]]:
     table = names.table(backbone.depth)
     if backbone.registers:
         table[REGISTERS] = (REGISTER_NAME,)
-    return {ours: tuple(base + part for part in theirs) for ours, theirs in table.items()}
+    return prefixed(table, base)
 
 
 def _scales(backbone: ViTConfig, base: str) -> list[str]:
@@ -221,14 +226,13 @@ def _classifier(shapes: Shapes, values: Mapping[str, Any], base: str, name: str)
     where = f"{name}/config.json"
     _, channels, kernel = patch_kernel(shapes, f"{base}embeddings.patch_embeddings.projection.weight", name)
     registered = values["model_type"] == REGISTERED
-    patch = pair(values.get("patch_size", 16 if registered else 14), f"{where}: patch_size")
-    if patch != (kernel, kernel):
-        raise CheckpointError(f"{where}: patch_size {patch[0]}x{patch[1]}, but the weights have {kernel}")
+    refuse_patch(values, kernel, where, default=16 if registered else 14)
+    depth, heads = stated_blocks(values, where)
     try:
         backbone = ViTConfig(
             encoder=_encoder(shapes, values, base, name),
-            depth=integer(values.get("num_hidden_layers", 12), f"{where}: num_hidden_layers"),
-            heads=integer(values.get("num_attention_heads", 12), f"{where}: num_attention_heads"),
+            depth=depth,
+            heads=heads,
             patch=kernel,
             image_size=_image_size(shapes, values, base, kernel, name),
             channels=channels,
@@ -252,17 +256,15 @@ def _classifier(shapes: Shapes, values: Mapping[str, Any], base: str, name: str)
 def _encoder(shapes: Shapes, values: Mapping[str, Any], base: str, name: str) -> EncoderConfig:
     where = f"{name}/config.json"
     gated = flag(values.get("use_swiglu_ffn", False), f"{where}: use_swiglu_ffn")
-    activation = values.get("hidden_act", "gelu")
-    if not gated and activation not in ACTIVATIONS:  # a gate is SiLU whatever is said here
-        known = ", ".join(ACTIVATIONS)
-        raise CheckpointError(f"{where}: hidden_act {activation!r} is not known; wanted one of {known}")
+    # A gate is SiLU whatever is said of activations.
+    activation = "gelu" if gated else stated_activation(values, where)
     rows = rows_of(shapes, f"{base}encoder.layer.0.mlp.{'weights_in' if gated else 'fc1'}.weight", name)
     return EncoderConfig(
         width=integer(values.get("hidden_size", 768), f"{where}: hidden_size"),
         mlp_width=rows // 2 if gated else rows,
         norm_eps=number(values.get("layer_norm_eps", 1e-6), f"{where}: layer_norm_eps"),
         mlp="swiglu" if gated else "plain",
-        activation="gelu" if gated else ACTIVATIONS[activation],
+        activation=activation,
         layer_scale=number(values.get("layerscale_value", 1.0), f"{where}: layerscale_value"),
     )
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from vitreous.backbones.config import EncoderConfig, ViTConfig
 from vitreous.checkpoints.directory import FileContent, to_json
 from vitreous.checkpoints.file import Checkpoint
-from vitreous.checkpoints.foreign.fields import flag, integer, number, pair
+from vitreous.checkpoints.foreign.fields import flag, number, pair
 from vitreous.checkpoints.foreign.names import (
     BLOCK,
     CLASS_TOKEN,
@@ -39,8 +39,16 @@ from vitreous.checkpoints.foreign.plan import (
     refuse_name,
     table_rows,
 )
+from vitreous.checkpoints.foreign.transformers.common import (
+    ACTIVATION_NAMES,
+    LAYOUT,
+    refuse_patch,
+    stated_activation,
+    stated_blocks,
+    stated_config,
+    stated_encoder,
+)
 from vitreous.checkpoints.foreign.transformers.processor import read_processor, write_processor
-from vitreous.checkpoints.foreign.transformers.vit import ACTIVATION_NAMES, ACTIVATIONS, LAYOUT
 from vitreous.checkpoints.foreign.writing import Limits, Writer, plain_state, weights_file
 from vitreous.checkpoints.weights import refuse_oversize
 from vitreous.data.preprocess import Preprocess
@@ -89,13 +97,9 @@ def plan(found: Found, model: str | None) -> Plan:
     Raises:
         CheckpointError: no ``config.json``, another family, or values that the model cannot have.
     """
-    shapes, values, name = found.shapes, found.config, found.name
+    shapes, name = found.shapes, found.name
     refuse_name(model, name)
-    if values is None:
-        raise CheckpointError(
-            f"{name}: names of transformers, whose heads and activation stand in config.json;"
-            " give the directory that holds both"
-        )
+    values = stated_config(found, "heads and activation")
     if values.get("model_type") != MODEL_TYPE:
         raise CheckpointError(
             f"{name}: tensors of a DINOv3, but model_type {values.get('model_type')!r}; wanted {MODEL_TYPE}"
@@ -179,19 +183,18 @@ def _biased(shapes: Shapes) -> tuple[str, ...]:
 def _classifier(shapes: Shapes, values: Mapping[str, Any], name: str) -> ClassifierConfig:
     where = f"{name}/config.json"
     _, channels, kernel = patch_kernel(shapes, "embeddings.patch_embeddings.weight", name)
-    patch = pair(values.get("patch_size", 16), f"{where}: patch_size")
-    if patch != (kernel, kernel):
-        raise CheckpointError(f"{where}: patch_size {patch[0]}x{patch[1]}, but the weights have {kernel}")
+    refuse_patch(values, kernel, where)
     height, across = pair(values.get("image_size", 224), f"{where}: image_size")
     registers = table_rows(shapes, REGISTER_NAME, name)
     if values.get("num_register_tokens", 0) != registers:
         stated = values.get("num_register_tokens", 0)
         raise CheckpointError(f"{where}: num_register_tokens {stated!r}, but the weights have {registers}")
+    depth, heads = stated_blocks(values, where, heads=6)
     try:
         backbone = ViTConfig(
             encoder=_encoder(values, where),
-            depth=integer(values.get("num_hidden_layers", 12), f"{where}: num_hidden_layers"),
-            heads=integer(values.get("num_attention_heads", 6), f"{where}: num_attention_heads"),
+            depth=depth,
+            heads=heads,
             patch=kernel,
             image_size=(height // kernel * kernel, across // kernel * kernel),
             channels=channels,
@@ -212,20 +215,15 @@ def _classifier(shapes: Shapes, values: Mapping[str, Any], name: str) -> Classif
 
 def _encoder(values: Mapping[str, Any], where: str) -> EncoderConfig:
     gated = flag(values.get("use_gated_mlp", False), f"{where}: use_gated_mlp")
-    activation = values.get("hidden_act", "gelu")
-    if gated and activation not in ("silu", "swish"):
+    given = values.get("hidden_act", "gelu")
+    if gated and given not in ("silu", "swish"):
         raise CheckpointError(
-            f"{where}: hidden_act {activation!r} of a gated MLP is not read; wanted silu (SwiGLU)"
+            f"{where}: hidden_act {given!r} of a gated MLP is not read; wanted silu (SwiGLU)"
         )
-    if not gated and activation not in ACTIVATIONS:
-        known = ", ".join(ACTIVATIONS)
-        raise CheckpointError(f"{where}: hidden_act {activation!r} is not known; wanted one of {known}")
-    return EncoderConfig(
-        width=integer(values.get("hidden_size", 384), f"{where}: hidden_size"),
-        mlp_width=integer(values.get("intermediate_size", 1536), f"{where}: intermediate_size"),
-        norm_eps=number(values.get("layer_norm_eps", 1e-5), f"{where}: layer_norm_eps"),
+    activation = "gelu" if gated else stated_activation(values, where)
+    return replace(
+        stated_encoder(values, activation, where, width=384, mlp_width=1536, norm_eps=1e-5),
         mlp="swiglu" if gated else "plain",
-        activation="gelu" if gated else ACTIVATIONS[activation],
         layer_scale=number(values.get("layerscale_value", 1.0), f"{where}: layerscale_value"),
     )
 

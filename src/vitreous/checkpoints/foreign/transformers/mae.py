@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, cast
 
-from vitreous.backbones.config import EncoderConfig, ViTConfig
+from vitreous.backbones.config import ViTConfig
 from vitreous.checkpoints.directory import FileContent, to_json
 from vitreous.checkpoints.file import Checkpoint
 from vitreous.checkpoints.foreign.facebookresearch_mae import (
@@ -19,7 +19,7 @@ from vitreous.checkpoints.foreign.facebookresearch_mae import (
     channels_last,
 )
 from vitreous.checkpoints.foreign.fields import flag, integer, number, pair
-from vitreous.checkpoints.foreign.names import Names, layer
+from vitreous.checkpoints.foreign.names import Names, layer, prefixed
 from vitreous.checkpoints.foreign.plan import (
     Found,
     Plan,
@@ -30,8 +30,17 @@ from vitreous.checkpoints.foreign.plan import (
     refuse_name,
     table_rows,
 )
+from vitreous.checkpoints.foreign.transformers.common import (
+    ACTIVATION_NAMES,
+    LAYOUT,
+    refuse_patch,
+    stated_activation,
+    stated_blocks,
+    stated_config,
+    stated_encoder,
+)
 from vitreous.checkpoints.foreign.transformers.processor import read_processor, write_processor
-from vitreous.checkpoints.foreign.transformers.vit import ACTIVATION_NAMES, ACTIVATIONS, BASE, NAMES
+from vitreous.checkpoints.foreign.transformers.vit import BASE, NAMES
 from vitreous.checkpoints.foreign.writing import Limits, Writer, plain_state, weights_file, written_names
 from vitreous.checkpoints.weights import refuse_oversize
 from vitreous.errors import CheckpointError, ConfigError
@@ -39,7 +48,6 @@ from vitreous.layers.layout import Layout
 from vitreous.models.config import ClassifierConfig, MAEConfig, ModelConfig
 from vitreous.models.mae import MaskedAutoencoder
 
-LAYOUT = "transformers"
 MODEL_TYPE = "vit_mae"
 
 DECODER = Names(
@@ -71,13 +79,9 @@ def plan(found: Found, model: str | None) -> Plan:
     Raises:
         CheckpointError: no ``config.json``, another family, or values that the model cannot have.
     """
-    shapes, values, name = found.shapes, found.config, found.name
+    shapes, name = found.shapes, found.name
     refuse_name(model, name)
-    if values is None:
-        raise CheckpointError(
-            f"{name}: names of transformers, whose heads and mask ratio stand in config.json;"
-            " give the directory that holds both"
-        )
+    values = stated_config(found, "heads and mask ratio")
     if values.get("model_type") != MODEL_TYPE:
         raise CheckpointError(
             f"{name}: a masked autoencoder's decoder, but model_type {values.get('model_type')!r};"
@@ -95,9 +99,7 @@ def plan(found: Found, model: str | None) -> Plan:
         raise CheckpointError(f"{where}: {error}") from error
     refuse_oversize(config, len(shapes), where)
     _check_tables(shapes, backbone, base, name)
-    table = {
-        ours: tuple(base + part for part in theirs) for ours, theirs in NAMES.table(backbone.depth).items()
-    }
+    table = prefixed(NAMES.table(backbone.depth), base)
     if isinstance(config, MAEConfig):
         spelt = DECODER if DECODER.depth(shapes) else PRESENT
         table |= spelt.table(config.decoder_depth)
@@ -127,9 +129,7 @@ def write(checkpoint: Checkpoint) -> dict[str, FileContent]:
     decoder = cast(MaskedAutoencoder, checkpoint.model).decoder
     state["decoder.positions.table"] = decoder.positions(native).detach().clone()
     state = channels_last(state, backbone.patch, backbone.channels)
-    table = {
-        ours: tuple(BASE + part for part in theirs) for ours, theirs in NAMES.table(backbone.depth).items()
-    }
+    table = prefixed(NAMES.table(backbone.depth), BASE)
     tensors = written_names(table | DECODER.table(config.decoder_depth), state, config)
     return {
         "config.json": to_json(_values(checkpoint)),
@@ -140,28 +140,19 @@ def write(checkpoint: Checkpoint) -> dict[str, FileContent]:
 
 def _backbone(shapes: Shapes, values: Mapping[str, Any], base: str, name: str) -> ViTConfig:
     where = f"{name}/config.json"
-    activation = values.get("hidden_act", "gelu")
-    if activation not in ACTIVATIONS:
-        known = ", ".join(ACTIVATIONS)
-        raise CheckpointError(f"{where}: hidden_act {activation!r} is not known; wanted one of {known}")
-    patch = pair(values.get("patch_size", 16), f"{where}: patch_size")
+    activation = stated_activation(values, where)
     _, channels, kernel = patch_kernel(shapes, f"{base}embeddings.patch_embeddings.projection.weight", name)
-    if patch != (kernel, kernel):
-        raise CheckpointError(f"{where}: patch_size {patch[0]}x{patch[1]}, but the weights have {kernel}")
+    refuse_patch(values, kernel, where)
     size = pair(values.get("image_size", 224), f"{where}: image_size")
     if size[0] != size[1]:
         raise CheckpointError(
             f"{where}: image_size {size[0]}x{size[1]}; a ViTMAE of transformers is made for square pictures"
         )
+    depth, heads = stated_blocks(values, where)
     return ViTConfig(
-        encoder=EncoderConfig(
-            width=integer(values.get("hidden_size", 768), f"{where}: hidden_size"),
-            mlp_width=integer(values.get("intermediate_size", 3072), f"{where}: intermediate_size"),
-            norm_eps=number(values.get("layer_norm_eps", 1e-12), f"{where}: layer_norm_eps"),
-            activation=ACTIVATIONS[activation],
-        ),
-        depth=integer(values.get("num_hidden_layers", 12), f"{where}: num_hidden_layers"),
-        heads=integer(values.get("num_attention_heads", 12), f"{where}: num_attention_heads"),
+        encoder=stated_encoder(values, activation, where),
+        depth=depth,
+        heads=heads,
         patch=kernel,
         # A part of a patch at the edge is cut off there; the whole ones are what was learnt.
         image_size=(size[0] // kernel * kernel, size[1] // kernel * kernel),

@@ -10,6 +10,7 @@ from vitreous.checkpoints.foreign.fields import integer
 from vitreous.checkpoints.foreign.names import layer, scatter
 from vitreous.checkpoints.foreign.plan import Found, Plan, Reader, missing_biases, refuse, refuse_name
 from vitreous.checkpoints.foreign.swin import NOT_SWIN, QKV_BIAS, joined, reasons, unused_in
+from vitreous.checkpoints.foreign.transformers.common import LAYOUT
 from vitreous.checkpoints.foreign.transformers.processor import read_processor, write_processor
 from vitreous.checkpoints.foreign.transformers.swin import (
     BASE,
@@ -21,7 +22,6 @@ from vitreous.checkpoints.foreign.transformers.swin import (
     stage_names,
     written_config,
 )
-from vitreous.checkpoints.foreign.transformers.vit import LAYOUT
 from vitreous.checkpoints.foreign.writing import Writer, weights_file
 from vitreous.errors import CheckpointError
 from vitreous.models.config import ModelConfig, SimMIMConfig

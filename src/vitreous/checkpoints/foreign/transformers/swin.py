@@ -43,8 +43,13 @@ from vitreous.checkpoints.foreign.swin import (
     unused_in,
     without_temperature,
 )
+from vitreous.checkpoints.foreign.transformers.common import (
+    ACTIVATION_NAMES,
+    LAYOUT,
+    stated_activation,
+    stated_config,
+)
 from vitreous.checkpoints.foreign.transformers.processor import read_processor, write_processor
-from vitreous.checkpoints.foreign.transformers.vit import ACTIVATION_NAMES, ACTIVATIONS, LAYOUT
 from vitreous.checkpoints.foreign.writing import Writer, weights_file
 from vitreous.errors import CheckpointError, ConfigError
 from vitreous.layers.geometry import shift_on
@@ -129,14 +134,10 @@ def require_config(found: Found) -> Mapping[str, Any]:
     Raises:
         CheckpointError: it is missing, or another family's.
     """
-    if found.config is None:
-        raise CheckpointError(
-            f"{found.name}: names of transformers, whose activation and norm epsilon stand in config.json;"
-            " give the directory that holds both"
-        )
+    values = stated_config(found)
     if found.model_type != "swin":
         raise CheckpointError(f"{found.name}: model_type {found.model_type!r}; only 'swin' is read")
-    return found.config
+    return values
 
 
 def _classifier(
@@ -157,10 +158,7 @@ def backbone_of(
 ) -> tuple[SwinConfig, dict[str, tuple[str, ...]]]:
     """The backbone that ``config.json`` describes, held to the shapes; and its names."""
     where = f"{name}/config.json"
-    activation = values.get("hidden_act", "gelu")
-    if activation not in ACTIVATIONS:
-        known = ", ".join(ACTIVATIONS)
-        raise CheckpointError(f"{where}: hidden_act {activation!r} is not known; wanted one of {known}")
+    activation = stated_activation(values, where)
     stages = stages_in(shapes, lambda stage: stage_names(stage, base))
     sizes = sizes_in(shapes, stages, name)
     patch = pair(values.get("patch_size", 4), f"{where}: patch_size")
@@ -188,7 +186,7 @@ def backbone_of(
             positions="learned" if positions else "none",
             mlp_ratio=mlp_ratio(sizes, number(values.get("mlp_ratio", 4.0), f"{where}: mlp_ratio"), name),
             norm_eps=number(values.get("layer_norm_eps", 1e-5), f"{where}: layer_norm_eps"),
-            activation=ACTIVATIONS[activation],
+            activation=activation,
             image_size=size,
             channels=sizes.channels,
         )

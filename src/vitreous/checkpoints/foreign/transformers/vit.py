@@ -8,12 +8,12 @@ from dataclasses import replace
 from math import isqrt
 from typing import Any
 
-from vitreous.backbones.config import Activation, EncoderConfig, ViTConfig
+from vitreous.backbones.config import ViTConfig
 from vitreous.checkpoints.directory import FileContent, to_json
 from vitreous.checkpoints.file import Checkpoint
 from vitreous.checkpoints.foreign.class_names import from_id2label
-from vitreous.checkpoints.foreign.fields import integer, number, pair
-from vitreous.checkpoints.foreign.names import CLASS_TOKEN, NORM, PATCHES, POSITIONS, Names, layer
+from vitreous.checkpoints.foreign.fields import pair
+from vitreous.checkpoints.foreign.names import CLASS_TOKEN, NORM, PATCHES, POSITIONS, Names, layer, prefixed
 from vitreous.checkpoints.foreign.plan import (
     Found,
     Plan,
@@ -26,13 +26,20 @@ from vitreous.checkpoints.foreign.plan import (
     rows_of,
     table_rows,
 )
+from vitreous.checkpoints.foreign.transformers.common import (
+    ACTIVATION_NAMES,
+    LAYOUT,
+    refuse_patch,
+    stated_activation,
+    stated_blocks,
+    stated_config,
+    stated_encoder,
+)
 from vitreous.checkpoints.foreign.transformers.processor import read_processor, write_processor
 from vitreous.checkpoints.foreign.writing import Limits, Writer, plain_state, weights_file, written_names
 from vitreous.checkpoints.weights import refuse_oversize
 from vitreous.errors import CheckpointError, ConfigError
 from vitreous.models.config import ClassifierConfig
-
-LAYOUT = "transformers"
 
 NAMES = Names(
     outside={
@@ -60,18 +67,6 @@ HEAD = layer("head", "classifier")
 BASE = "vit."  # ahead of every name but the head's, where there is a head
 POOLER = ("pooler.dense.weight", "pooler.dense.bias")  # ViTModel's; no classifier looks at it
 
-ACTIVATIONS: Mapping[str, Activation] = {
-    "gelu": "gelu",
-    "gelu_python": "gelu",
-    "gelu_new": "gelu_tanh",
-    "gelu_pytorch_tanh": "gelu_tanh",
-    "quick_gelu": "quick_gelu",
-}
-ACTIVATION_NAMES: Mapping[Activation, str] = {
-    "gelu": "gelu",
-    "gelu_tanh": "gelu_pytorch_tanh",
-    "quick_gelu": "quick_gelu",
-}
 NOT_PLAIN = {
     "mask_token": "a mask token (ViTForMaskedImageModeling)",
     "distillation_token": "a distillation token (DeiT)",
@@ -94,22 +89,15 @@ def plan(found: Found, model: str | None) -> Plan:
     Raises:
         CheckpointError: no ``config.json``, another family, or a value that the plain ViT cannot have.
     """
-    shapes, config, name = found.shapes, found.config, found.name
+    shapes, name = found.shapes, found.name
     refuse_name(model, name)
-    if config is None:
-        raise CheckpointError(
-            f"{name}: names of transformers, whose activation and norm epsilon stand in config.json;"
-            " give the directory that holds both"
-        )
+    config = stated_config(found)
     if config.get("model_type") != "vit":
         raise CheckpointError(f"{name}: model_type {config.get('model_type')!r}; only 'vit' is read")
     refuse(shapes, NOT_PLAIN, name)
     base = BASE if any(key.startswith(BASE) for key in shapes) else ""
     classifier = _classifier(shapes, config, base, name)
-    table = {
-        ours: tuple(base + part for part in theirs)
-        for ours, theirs in NAMES.table(classifier.vit.depth).items()
-    }
+    table = prefixed(NAMES.table(classifier.vit.depth), base)
     assumed: list[str] = []
     if found.preprocessor is None:
         assumed.append("preprocessing")
@@ -134,9 +122,7 @@ def write(checkpoint: Checkpoint) -> dict[str, FileContent]:
         CheckpointError: the model has parts that transformers' ViT has no place for.
     """
     config = checkpoint.model.config
-    table = {
-        ours: tuple(BASE + part for part in theirs) for ours, theirs in NAMES.table(config.vit.depth).items()
-    }
+    table = prefixed(NAMES.table(config.vit.depth), BASE)
     tensors = written_names(table | HEAD, plain_state(checkpoint), config)
     return {
         "config.json": to_json(written_config(checkpoint)),
@@ -147,26 +133,16 @@ def write(checkpoint: Checkpoint) -> dict[str, FileContent]:
 
 def _classifier(shapes: Shapes, config: Mapping[str, Any], base: str, name: str) -> ClassifierConfig:
     where = f"{name}/config.json"
-    activation = config.get("hidden_act", "gelu")
-    if activation not in ACTIVATIONS:
-        known = ", ".join(ACTIVATIONS)
-        raise CheckpointError(f"{where}: hidden_act {activation!r} is not known; wanted one of {known}")
-    patch = pair(config.get("patch_size", 16), f"{where}: patch_size")
+    activation = stated_activation(config, where)
     _, channels, kernel = patch_kernel(shapes, f"{base}embeddings.patch_embeddings.projection.weight", name)
-    if patch != (kernel, kernel):
-        raise CheckpointError(f"{where}: patch_size {patch[0]}x{patch[1]}, but the weights have {kernel}")
-    width = integer(config.get("hidden_size", 768), f"{where}: hidden_size")
+    refuse_patch(config, kernel, where)
     size = pair(config.get("image_size", 224), f"{where}: image_size")
+    depth, heads = stated_blocks(config, where)
     try:
         backbone = ViTConfig(
-            encoder=EncoderConfig(
-                width=width,
-                mlp_width=integer(config.get("intermediate_size", 3072), f"{where}: intermediate_size"),
-                norm_eps=number(config.get("layer_norm_eps", 1e-12), f"{where}: layer_norm_eps"),
-                activation=ACTIVATIONS[activation],
-            ),
-            depth=integer(config.get("num_hidden_layers", 12), f"{where}: num_hidden_layers"),
-            heads=integer(config.get("num_attention_heads", 12), f"{where}: num_attention_heads"),
+            encoder=stated_encoder(config, activation, where),
+            depth=depth,
+            heads=heads,
             patch=kernel,
             image_size=size,
             channels=channels,
