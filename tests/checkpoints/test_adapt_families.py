@@ -16,6 +16,7 @@ CLASSIFIERS = [name for name in TINY if is_classifier(catalog.configure(name))]
 OTHERS = {
     "mae": "the decoder of the pretraining is left out",
     "beit_masked": "the mask token and visual-token head of the pretraining is left out",
+    "simmim": "the mask token and decoder of the pretraining is left out",
     "upernet": "the head for every place",
 }
 OLD, NEW = ("ant", "bee", "cat"), ("x", "y", "z", "w")

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.cli.conftest import Run
-from vitreous.predictor import load
+from tests.cli.conftest import CLASSES, Run
+from vitreous.data.preprocess import Preprocess
+from vitreous.models import catalog
+from vitreous.predictor import Predictor, load, save
 
 PICTURE = "pictures/ant/00.png"
 
@@ -38,6 +40,36 @@ def test_a_map_is_drawn_on_the_picture_itself(run: Run, model: Path, pictures: P
     assert run("explain", model, PICTURE, "--output", "map.png", "--method", method).code == 0
     with Image.open("map.png") as drawn, Image.open(PICTURE) as picture:
         assert drawn.size == picture.size
+
+
+def saved(name: str) -> Path:
+    """A catalog model with random weights, as a directory in the current one."""
+    config = catalog.configure(name, classes=len(CLASSES))
+    classes = CLASSES if config.classes else ()
+    save(Predictor(catalog.build(config), Preprocess(size=config.image_size), classes, device="cpu"), "it")
+    return Path("it")
+
+
+EXPLAINED = ("vit_tiny", "deit_tiny", "beit_tiny", "dinov2_tiny", "dinov3_tiny")
+REFUSED = [name for name in catalog.names("*tiny*") if name not in EXPLAINED]
+
+
+@pytest.mark.parametrize("name", EXPLAINED)
+def test_every_family_on_a_plain_vit_is_explained(run: Run, pictures: Path, name: str) -> None:
+    said = run("explain", saved(name), PICTURE)
+    assert (said.code, said.err) == (0, "")
+    assert Path("report.html").read_text().lower().startswith("<!doctype html>")
+    for method in ("relevance", "rollout", "attention"):
+        assert run("explain", "it", PICTURE, "--output", "map.png", "--method", method).code == 0
+
+
+@pytest.mark.parametrize("name", [*REFUSED, "resnet_18"])
+@pytest.mark.parametrize("output", ["report.html", "map.png"])
+def test_every_other_family_is_refused_in_one_line(run: Run, pictures: Path, name: str, output: str) -> None:
+    said = run("explain", saved(name), PICTURE, "--output", output)
+    assert (said.code, said.out) == (2, "")
+    assert said.err.count("\n") == 1 and "wanted a classifier on a plain ViT" in said.err
+    assert not Path(output).exists()
 
 
 @pytest.mark.parametrize(

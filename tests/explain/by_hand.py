@@ -65,8 +65,8 @@ def turned(model: Explained, vectors: Tensor, images: Tensor) -> Tensor:
 
 
 def offsets(table: Tensor, layout: Layout) -> Tensor:
-    """(heads, N, N): the number of every two tokens' offset on the native grid (arXiv:2103.14030, eq. 4); a
-    prefix token has the three last rows of the table, to a patch, from one, and to another (arXiv:2106.08254)."""
+    """(heads, N, N): the number of every two tokens' offset on the native grid (arXiv:2103.14030, eq. 4); of
+    prefix tokens are the table's last three rows: to a patch, from one, and to another (arXiv:2106.08254)."""
     total = []
     for query in range(-layout.prefix, layout.patches):
         row, col = divmod(query, layout.cols)

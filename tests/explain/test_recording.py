@@ -63,6 +63,21 @@ def test_a_bias_counts(bias_shape: tuple[int, ...]) -> None:
         assert torch.allclose(some, recorded.weights()[:, :, 4:9], atol=1e-6)
 
 
+def test_a_learned_bias_counts_at_any_picture_size() -> None:
+    model = tiny(name="beit_tiny")
+    maps = []
+    for scale in (1.0, 0.0):
+        with torch.inference_mode(), recording(model) as record:
+            for block in model.backbone.encoder.blocks:
+                block.attention.bias.table.mul_(scale)
+            model(torch.randn(2, 3, 48, 24, generator=torch.Generator().manual_seed(3)))
+        for recorded in record.layers:
+            assert recorded.bias is not None and recorded.bias.shape == (4, 19, 19)
+            assert torch.allclose(recorded.weights() @ recorded.values, recorded.output, atol=1e-5)
+        maps.append(record.weights(2))
+    assert (maps[0] - maps[1]).abs().max() > 1e-2
+
+
 @pytest.mark.parametrize("gradients", [False, True])
 def test_nothing_in_the_model_changes(gradients: bool) -> None:
     model = tiny()

@@ -88,8 +88,11 @@ def test_attention_in_windows_is_attention_under_a_mask(
     table = attention.bias(Layout(0, *window))  # type: ignore[misc]
     for one in range(down * across):
         for other in range(down * across):
-            (row, row_region), (col, col_region) = places[one // across], regions[one % across]
-            (below, below_region), (right, right_region) = places[other // across], regions[other % across]
+            (row, row_region), (col, col_region) = vertical[one // across], horizontal[one % across]
+            (below, below_region), (right, right_region) = (
+                vertical[other // across],
+                horizontal[other % across],
+            )
             same = (row // window[0], col // window[1]) == (below // window[0], right // window[1])
             if not same:
                 continue

@@ -47,7 +47,5 @@ CASES = (
     Case("timm", "vit", timm_twin, SIZES, from_timm),
     Case("transformers", "vit", transformers_twin, SIZES, from_transformers),
     Case("torchvision", "vit", torchvision_twin, ((32, 32), (48, 48), (64, 64)), from_torchvision),
-    Case(
-        "google .npz", "vit", lambda path: google_twin(path.with_suffix(".npz"), google_arrays()), SIZES
-    ),
+    Case("google .npz", "vit", lambda path: google_twin(path.with_suffix(".npz"), google_arrays()), SIZES),
 )

@@ -145,8 +145,8 @@ def test_a_centre_crop_of_theirs_is_cut_where_they_cut_it(tmp_path: Path, size: 
     )
     processor.save_pretrained(tmp_path)
     values = json.loads((tmp_path / "preprocessor_config.json").read_text())
-    prepare = read_processor(values, catalog.configure("vit_ti_16").backbone, "file")
+    prepare = read_processor(values, catalog.configure("vit_ti_16"), "file")
     theirs = processor(Image.fromarray(pixels), return_tensors="pt")["pixel_values"][0]
     assert (prepare(Image.fromarray(pixels)).image - theirs).abs().max() < 1 / 255
-    again = read_processor(write_processor(prepare), catalog.configure("vit_ti_16").backbone, "file")
+    again = read_processor(write_processor(prepare), catalog.configure("vit_ti_16"), "file")
     assert again == prepare

@@ -24,17 +24,20 @@ def make_predictor() -> Make:
         classes: tuple[str, ...] = ("ant", "bee", "cat", "dog", "eel", "fox"),
         channels: int = 3,
         shorter: int | None = 72,
+        name: str = "vit_tiny",
         **options: Any,
     ) -> Predictor:
         torch.manual_seed(0)
         options = {"patch": 8, "depth": 3, "width": 32, "heads": 4, **options}
         config = configure(
-            "vit_tiny", classes=len(classes), image_size=image_size, channels=channels, options=options
+            name, classes=len(classes), image_size=image_size, channels=channels, options=options
         )
         model = build(config)
         with torch.no_grad():
             for block in model.backbone.encoder.blocks:
                 block.attention.qkv.weight.mul_(12)
+                if config.backbone.attention == "relative":
+                    block.attention.bias.table.normal_()
         prepare = Preprocess(
             size=config.backbone.image_size, shorter=shorter, mean=(0.5,) * channels, std=(0.25,) * channels
         )

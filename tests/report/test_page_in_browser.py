@@ -171,7 +171,7 @@ def test_light_dark_and_phone(browser: "Browser", explained: Path) -> None:
         assert visit.page.locator("#told").inner_text().startswith("Patch 1 (row 1, column 1)")
 
 
-@pytest.mark.parametrize("kind", ["digits", "mean pooling", "blocks", "bag"])
+@pytest.mark.parametrize("kind", ["digits", "mean pooling", "blocks", "bag", "deit", "beit", "dinov3"])
 def test_every_kind_of_model_has_a_page(
     browser: "Browser", make_predictor: Make, cat: Image.Image, tmp_path: Path, kind: str
 ) -> None:
@@ -180,18 +180,42 @@ def test_every_kind_of_model_has_a_page(
         "mean pooling": lambda: make_predictor((60, 90), pool="mean", class_token=False, shorter=None),
         "blocks": lambda: make_predictor((42, 44), patch=2, shorter=None, registers=2),
         "bag": lambda: make_predictor(positions="none"),
+        "deit": lambda: make_predictor(name="deit_tiny"),
+        "beit": lambda: make_predictor(name="beit_tiny"),
+        "dinov3": lambda: make_predictor(name="dinov3_tiny", pool="class_mean"),
     }[kind]()
     picture = Image.effect_noise((8, 8), 90) if kind == "digits" else cat
     (tmp_path / "page.html").write_text(explanation_page(predictor, picture, "picture.png"), "utf-8")
     with Visit(browser, tmp_path / "page.html") as visit:
         told = visit.page.locator("#told").inner_text()
         if kind == "mean pooling":
-            assert told.startswith("Patch 55 (row 5, column 7)")
-            assert visit.page.locator("#prefix-0").count() == 0
+            assert told.startswith("The mean of all patches in layer 2, mean of all heads: most")
+            assert visit.page.locator("#prefix-0").inner_text() == "the mean of all patches"
+            assert visit.page.locator("#prefix-1").count() == 0 and "; to " not in told
+            visit.page.locator("#stage").focus()
+            visit.page.keyboard.press("ArrowRight")
+            assert visit.page.locator("#told").inner_text().startswith("Patch 56 (row 5, column 8)")
         if kind == "blocks":
             visit.hover(10, 10, of=11)
             assert visit.page.locator("#told").inner_text().startswith("Block 121 (row 11, column 11)")
             assert visit.page.locator("#prefix-2").inner_text() == "register 1"
+        if kind in ("deit", "beit", "dinov3"):
+            name, others, similar = {
+                "deit": ("[CLS] and [DIST]", "[CLS] and [DIST]", "The position of patch 37"),
+                "beit": ("The mean of all patches", "[CLS]", "What is added to the scores of patch 37"),
+                "dinov3": (
+                    "[CLS] and the mean of all patches",
+                    "[CLS] and registers",
+                    "What is left of a score of 1 between patch 37",
+                ),
+            }[kind]
+            assert told.startswith(f"{name} in layer 2, ") and f"; to {others} " in told
+            assert visit.page.locator("#similar-told").inner_text().startswith(similar)
+            # The map that is chosen is the one that lies on the large picture.
+            visit.page.locator("#read-1-2").click()
+            assert visit.page.locator("#told").inner_text().startswith(f"{name} in layer 1, head 2")
+            hottest = "id => Math.max(...document.getElementById(id).getContext('2d').getImageData(0,0,8,8).data.filter((_, i) => i % 4 === 3))"  # noqa: E501
+            assert visit.page.evaluate(hottest, "stage-heat") > 200
         if kind == "bag":
             assert visit.page.locator("#similar").count() == 0
         if kind == "digits":

@@ -49,7 +49,7 @@ def adapt(
     state = dict(checkpoint.model.state_dict())
     names, temperature = checkpoint.classes, checkpoint.temperature
     if image_size is not None and image_size != config.image_size:
-        notes.append(_size_note(config.image_size, image_size))
+        notes.append(_size_note(config, image_size))
         preprocess = _resized(preprocess, image_size)
         config = _moved(config, state, image_size)
     if classes is not None and classes != names:
@@ -130,9 +130,12 @@ def _resized(preprocess: Preprocess, image_size: tuple[int, int]) -> Preprocess:
     return replace(preprocess, size=image_size, shorter=shorter, squashed=squashed)
 
 
-def _size_note(before: tuple[int, int], after: tuple[int, int]) -> str:
-    sizes = f"{before[0]}x{before[1]} to {after[0]}x{after[1]}"
-    return f"positions and preprocessing went from pictures of {sizes} pixels"
+def _size_note(config: ModelConfig, after: tuple[int, int]) -> str:
+    backbone = None if isinstance(config, ConvNetConfig) else config.backbone
+    blind = backbone is None or (isinstance(backbone, SwinConfig) and backbone.positions == "none")
+    what = "preprocessing" if blind else "positions and preprocessing"
+    sizes = "x".join(map(str, config.image_size)), "x".join(map(str, after))
+    return f"{what} went from pictures of {sizes[0]} to {sizes[1]} pixels"
 
 
 def _head_notes(config: ModelConfig, classes: int, before: int) -> list[str]:

@@ -7,8 +7,10 @@ Shapes: B pictures; C channels; h w pixels; P patches; K classes.
 """
 
 import inspect
+import json
 from collections.abc import Callable, Mapping
 from copy import deepcopy
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +18,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from vitreous.checkpoints.destination import writer_for
 from vitreous.checkpoints.directory import read_json
 from vitreous.checkpoints.file import Checkpoint
 from vitreous.checkpoints.peer import Hidden, NotRun, Peer, Transform, drawn_in, quiet, require
@@ -26,6 +29,7 @@ from vitreous.errors import MissingPackage
 from vitreous.models.config import (
     ClassifierConfig,
     ConvNetConfig,
+    DeiTConfig,
     MAEConfig,
     MaskedTokensConfig,
     SimMIMConfig,
@@ -159,9 +163,19 @@ def _transformers(place: Path, checkpoint: Checkpoint) -> Peer:
     known = TRANSFORMERS.get(str(architecture))
     if known is None:
         raise NotRun(f"config.json names the architecture {architecture!r}, which is not compared")
-    model, told = getattr(transformers, known.loader).from_pretrained(
-        place, dtype=torch.get_default_dtype(), local_files_only=True, output_loading_info=True
+    load = partial(
+        getattr(transformers, known.loader).from_pretrained,
+        place,
+        dtype=torch.get_default_dtype(),
+        local_files_only=True,
+        output_loading_info=True,
+        trust_remote_code=False,
     )
+    # Whatever config.json asks for: another attention may be code that is fetched and run.
+    try:
+        model, told = load(attn_implementation="sdpa")
+    except ValueError:  # a class that has only its own, which takes its softmax in float32
+        model, told = load(attn_implementation="eager")
     # A pooler decides nothing here, and published files leave it out.
     lost = sorted(key for key in told["missing_keys"] if "pooler" not in key)
     if lost:
@@ -181,7 +195,10 @@ def _transformers(place: Path, checkpoint: Checkpoint) -> Peer:
         asked = deepcopy(model) if known.remembers else model
         if isinstance(checkpoint.model.config, SimMIMConfig):
             asked.config.image_size = images.shape[-1]  # for its loss, which nobody asks for
-        return known.answer(asked(images, **options), model.config)
+        output = asked(images, **options)
+        if named == ["DeiTModel"] and not isinstance(checkpoint.model.config, DeiTConfig):
+            return _class_token(output, model.config)
+        return known.answer(output, model.config)
 
     transforms: tuple[Transform, ...] = ()
     if (place / "preprocessor_config.json").is_file():
@@ -195,7 +212,7 @@ def _transformers(place: Path, checkpoint: Checkpoint) -> Peer:
 
 def _processor(place: Path, backend: str, grey: bool) -> Transform:
     processor = require("transformers").AutoImageProcessor.from_pretrained(
-        place, backend=backend, local_files_only=True
+        place, backend=backend, local_files_only=True, trust_remote_code=False
     )
 
     def apply(picture: Image.Image) -> Tensor:
@@ -234,7 +251,11 @@ def _timm_file(place: Path, checkpoint: Checkpoint, name: str) -> Peer:
 
 
 def _timm_peer(load: Callable[..., Any], checkpoint: Checkpoint, ours: bool) -> Peer:
+    height, width = checkpoint.model.config.image_size
+    patch = getattr(getattr(checkpoint.model.config, "backbone", None), "patch", 1)
     try:
+        if height % patch or width % patch:  # where any size is allowed, such a one is not
+            raise TypeError
         model, any_size = load(dynamic_img_size=True).eval(), True
     except TypeError:  # a class that does not take it
         model, any_size = load().eval(), False
@@ -299,7 +320,11 @@ def _torchvision(place: Path, checkpoint: Checkpoint) -> Peer:
     if isinstance(config, ConvNetConfig):
         model = models.get_model(config.architecture, num_classes=config.classes)
     elif key is not None:
-        model = getattr(models, TORCHVISION[key])(**values[key])
+        # The file is a stranger's: only what its tensors have goes into a constructor.
+        expected = json.loads(writer_for(config, "torchvision").write(checkpoint)["config.json"])  # type: ignore[arg-type]
+        if values[key] != expected.get(key):
+            raise NotRun(f"config.json gives other arguments for {TORCHVISION[key]} than its tensors have")
+        model = getattr(models, TORCHVISION[key])(**expected[key])
     else:
         raise NotRun("config.json does not say the arguments of a class of torchvision")
     model.load_state_dict(load_file(place / "model.safetensors"))

@@ -157,13 +157,23 @@ def unexplained(found: Found) -> str:
 
 
 def _refuse_code(found: Found) -> None:
-    """CheckpointError where a model is defined by code beside its weights, whatever it calls itself."""
-    config = found.config or {}
-    if config.get("auto_map") or config.get("trust_remote_code"):
-        raise CheckpointError(
-            f"{found.name}/{CONFIG}: says that code of its own defines the model (auto_map), and such code is"
-            " not run; if it is a plain model, delete that key"
-        )
+    """CheckpointError where code beside the weights defines the model or its preprocessing, or another
+    library would fetch some, whatever the model calls itself."""
+    attention = ("attn_implementation", "_attn_implementation")
+    for part, values in ((CONFIG, found.config or {}), (PROCESSOR, found.preprocessor or {})):
+        named = [key for key in ("auto_map", "trust_remote_code") if values.get(key)]
+        # A name with a slash is a kernel on the Hub, which transformers loads and runs.
+        named += [key for key in attention if "/" in str(values.get(key))]
+        if named:
+            raise CheckpointError(
+                f"{found.name}/{part}: says that code of its own defines the model ({named[0]}), and such code"
+                " is not run; if it is a plain model, delete that key"
+            )
+        if values.get("quantization_config"):
+            raise CheckpointError(
+                f"{found.name}/{part}: quantised weights (quantization_config) are not read;"
+                " give the ones that they were made from"
+            )
 
 
 def _refuse_huge(plan: Plan) -> None:

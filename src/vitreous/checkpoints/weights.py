@@ -69,9 +69,9 @@ def load_weights(
     wanted = model.state_dict()
     check_fit({key: tuple(value.shape) for key, value in wanted.items()}, tensors, name, spelling)
     _refuse_unusable(wanted, tensors, name, spelling)
-    converted = {key: _converted(value, dtype) for key, value in tensors.items()}
-    _refuse_infinite(converted, name, spelling)
-    model.load_state_dict(converted, assign=True)
+    ready = {key: converted(value, dtype) for key, value in tensors.items()}
+    _refuse_infinite(ready, name, spelling)
+    model.load_state_dict(ready, assign=True)
     return model.eval()
 
 
@@ -212,8 +212,10 @@ def first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:160]
 
 
-def _converted(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
-    return tensor if dtype is None or not tensor.is_floating_point() else tensor.to(dtype)
+def converted(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
+    """A tensor in another type, where it holds floating-point numbers; None keeps its own."""
+    plain = tensor.is_floating_point() and tensor.element_size() > 1  # of float8, a scale stands elsewhere
+    return tensor if dtype is None or not plain else tensor.to(dtype)
 
 
 def _refuse_unusable(

@@ -1,6 +1,5 @@
 """``vitreous inspect``: what a file of weights or a model directory is."""
 
-import json as json_module
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +12,7 @@ if TYPE_CHECKING:
     from vitreous.data.preprocess import Preprocess
 
 SHOWN = 5  # entries of a long list
+WORD = 40  # letters without a space between them: a digest is not worth more
 LETTERS = 140  # of a value of which any length may come
 LINES = 8  # of what a training said of itself
 Row = tuple[str, str]
@@ -159,14 +159,22 @@ def _file(values: Mapping[str, Any]) -> Iterator[Row]:
 
 def _lineage(lineage: Mapping[str, Any]) -> Iterator[Row]:
     for key, value in list(lineage.items())[:LINES]:
-        text = value if isinstance(value, str) else json_module.dumps(value, ensure_ascii=False)
-        if isinstance(value, Mapping):
-            text = ", ".join(f"{name} {item}" for name, item in value.items())
-        elif isinstance(value, list):
-            text = _some(value, len(value))
+        text = _flat(value)
         yield str(key)[:15], text if len(text) <= LETTERS else text[:LETTERS] + " ..."
     if len(lineage) > LINES:
         yield "...", f"{len(lineage) - LINES} more in --json"
+
+
+def _flat(value: Any, depth: int = 3) -> str:
+    """A JSON value in words; what is nested deeper stays in --json."""
+    if isinstance(value, Mapping) and depth:
+        return ", ".join(f"{name} {_flat(item, depth - 1)}" for name, item in value.items()) or "none"
+    if isinstance(value, list) and depth:
+        return _some([_flat(item, depth - 1) for item in value[:SHOWN]], len(value)) or "none"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    text = "..." if isinstance(value, Mapping | list) else str(value)
+    return text if " " in text or len(text) <= WORD else text[:12] + "..."
 
 
 def _counted(values: Mapping[str, Any], key: str) -> str:

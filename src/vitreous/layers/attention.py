@@ -20,13 +20,18 @@ class ScaledDotProduct(nn.Module):
     """
 
     def forward(self, queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor | None = None) -> Tensor:
-        """Three of (B, heads, N, d), bias broadcast to (B, heads, N, N) -> (B, heads, N, d)."""
+        """Three of (B, heads, N, d), bias broadcast to (B, heads, N, N) -> (B, heads, N, d).
+
+        A bias (L, heads, N, N) for L sequences is taken again for each next L of the B.
+        """
         if bias is not None:
             if bias.requires_grad and bias.device.type == "cpu":
                 # No fused kernel there learns a bias, and this is faster than what torch falls back on.
                 return self.weights(queries, keys, bias) @ values
             if bias.ndim == 3:
                 bias = bias[None]  # fused kernels take two axes or four
+            elif _is_part(bias, queries):
+                bias = bias.repeat(len(queries) // len(bias), 1, 1, 1)
         return scaled_dot_product_attention(queries, keys, values, attn_mask=bias)
 
     @staticmethod
@@ -36,9 +41,16 @@ class ScaledDotProduct(nn.Module):
         Hand over only the rows of queries that are wanted: M rows cost O(M N).
         """
         scores = (queries * queries.shape[-1] ** -0.5) @ keys.transpose(-2, -1)  # (B, heads, M, N)
-        if bias is not None:
+        if bias is not None and _is_part(bias, queries):
+            scores = (scores.unflatten(0, (-1, len(bias))) + bias).flatten(0, 1)
+        elif bias is not None:
             scores = scores + bias
         return torch.softmax(scores, dim=-1)
+
+
+def _is_part(bias: Tensor, queries: Tensor) -> bool:
+    """Whether a bias is for a few of the sequences, and taken again for the next ones."""
+    return bias.ndim == 4 and 1 < len(bias) < len(queries)
 
 
 class Attention(nn.Module):
@@ -58,7 +70,7 @@ class Attention(nn.Module):
         self.projection = nn.Linear(width, width)
 
     def forward(self, tokens: Tensor, layout: Layout, mask: Tensor | None = None) -> Tensor:
-        """(B, N, D) -> (B, N, D). ``mask``, broadcast to (B, heads, N, N), is added to the scores."""
+        """(B, N, D) -> (B, N, D). ``mask`` is added to the scores, as a bias is (``ScaledDotProduct``)."""
         # Split before the heads are told apart: the gradients then come back in one copy, not two.
         queries, keys, values = map(self._by_head, self.qkv(tokens).chunk(3, dim=2))
         if self.rotary is not None:

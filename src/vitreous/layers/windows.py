@@ -44,7 +44,7 @@ def shift(grid: Tensor, by: Window) -> Tensor:
 
 class Cut(NamedTuple):
     """How a grid becomes windows. ``order`` (L * N,): which token of the padded grid stands at each place of
-    each window; ``back`` (P,): at which place each token of the grid stands; ``mask`` (L, N, N): what is
+    each window; ``back`` (P,): at which place each token of the grid stands; ``mask`` (L, 1, N, N): what is
     added to the scores, 0 for two tokens that are neighbours in the picture too and ``APART`` for others."""
 
     order: Tensor
@@ -74,7 +74,7 @@ def cut(layout: Layout, window: Window, by: Window, *, shift_first: bool = False
 
 
 def shift_mask(sides: Window, window: Window, by: Window) -> Tensor:
-    """A padded grid -> (L, N, N), the mask of a ``Cut``. Only the last windows of an axis hold its seam, and
+    """A padded grid -> (L, 1, N, N), the mask of a ``Cut``. Only the last windows of an axis hold its seam, and
     along an axis that is not shifted all tokens are neighbours."""
     regions = []
     for side, length, moved in zip(sides, window, by, strict=True):
@@ -83,7 +83,7 @@ def shift_mask(sides: Window, window: Window, by: Window) -> Tensor:
         regions.append((places >= side - length).long() * (moved > 0) + behind)
     grid = (3 * regions[0][:, None] + regions[1])[None, :, :, None]  # (1, rows, cols, 1)
     labels = partition(grid, window)[0, :, :, 0]  # (L, N)
-    return (labels[:, :, None] != labels[:, None]) * APART
+    return (labels[:, None, :, None] != labels[:, None, None]) * APART
 
 
 class Windowed(nn.Module):
@@ -136,8 +136,6 @@ class Windowed(nn.Module):
         inside = Layout(0, *self.window)
         # One copy shifts and cuts, and one undoes both; a roll would be two more each.
         tokens = tokens.index_select(1, order).view(-1, inside.tokens, width)  # (B * L, N, D)
-        if mask is not None:
-            mask = mask.repeat(batch, 1, 1)[:, None]  # (B * L, 1, N, N)
         tokens = self.attention(tokens, inside, mask)
         return tokens.view(batch, rows * cols, width).index_select(1, back)  # (B, P, D)
 

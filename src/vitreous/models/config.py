@@ -46,6 +46,7 @@ ConvNetName = Literal[
 
 LARGEST_HEAD = 16  # convolutions of an auxiliary head, scales of pooling; published ones have 1 and 4
 LARGEST_POOL = 64
+LEVELS = 4  # maps in a pyramid of features
 
 
 class _OnBackbone:

@@ -16,10 +16,8 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, interpolate, max_pool2d
 
 from vitreous.backbones.vit import ViT
-from vitreous.models.config import UPerNetConfig
+from vitreous.models.config import LEVELS, UPerNetConfig
 from vitreous.models.model import Model
-
-LEVELS = 4
 
 
 class PlaceLogits(NamedTuple):

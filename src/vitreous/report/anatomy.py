@@ -285,9 +285,7 @@ def _place(view: View, layout: Layout, patch: int) -> dict[str, float]:
 def _facts(model: Any, view: View, layout: Layout, patch: int) -> dict[str, Any]:
     config = model.config
     backbone = config.backbone
-    own = not isinstance(
-        config, DeiTConfig
-    )  # DeiT has one way to read its answer
+    own = not isinstance(config, DeiTConfig)  # DeiT has one way to read its answer
     channels, height, width = view.image.shape
     return {
         "channels": channels,

@@ -49,4 +49,5 @@ def bias_range(model: Any) -> tuple[float, float] | None:
     biases = [block.attention.bias for block in model.backbone.encoder.blocks]
     if biases[0] is None:
         return None
-    return min(float(bias.table.min()) for bias in biases), max(float(bias.table.max()) for bias in biases)
+    tables = [bias.table.detach() for bias in biases]
+    return min(float(table.min()) for table in tables), max(float(table.max()) for table in tables)

@@ -43,8 +43,15 @@ def from_id2label(
     and more than half of them stand beside the number of another class.
 
     Raises:
-        CheckpointError: names that do not fit the classes of the head.
+        CheckpointError: names that do not fit the classes of the head, or classes that do not exclude
+            one another.
     """
+    problem = config.get("problem_type")
+    if classes and problem not in (None, "single_label_classification"):
+        raise CheckpointError(
+            f"{name}/config.json: problem_type {problem!r} is not read, because here the classes of a picture"
+            " share one softmax; if that is meant, delete that key"
+        )
     labels = config.get("id2label")
     if not labels or not classes:
         return unnamed(classes, by_folder=by_folder)

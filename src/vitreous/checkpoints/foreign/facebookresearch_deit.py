@@ -4,10 +4,11 @@ LayerScale. Those of DeiT have timm's names and are read as such, with and witho
 
 from dataclasses import replace
 
-from vitreous.checkpoints.foreign.plan import Found, Plan, Reader
+from vitreous.checkpoints.foreign.plan import FACEBOOKRESEARCH, Found, Plan, Reader
 from vitreous.checkpoints.foreign.timm import vit
+from vitreous.errors import CheckpointError
+from vitreous.models.catalog import CATALOG
 
-LAYOUT = "facebookresearch"
 SCALES = {"ls1.gamma": "gamma_1", "ls2.gamma": "gamma_2"}
 NAMES = replace(
     vit.NAMES,
@@ -31,10 +32,12 @@ def plan(found: Found, model: str | None) -> Plan:
     Raises:
         CheckpointError: as for timm's ViT.
     """
+    if model is not None and model not in CATALOG and not model.startswith("deit3_"):
+        raise CheckpointError(f"{found.name}: its tensors are those of a DeiT III, which {model!r} is not")
     described = {_timm(key): value for key, value in found.stored.described.items()}
     read = vit.plan(found._replace(stored=found.stored._replace(described=described)), model)
     table = {ours: tuple(_own(part) for part in theirs) for ours, theirs in read.table.items()}
-    return replace(read, layout=LAYOUT, table=table, stated_family="deit3")
+    return replace(read, layout=FACEBOOKRESEARCH, table=table, stated_family="deit3")
 
 
 def _timm(key: str) -> str:
@@ -50,4 +53,4 @@ def _own(key: str) -> str:
     return key
 
 
-READER = Reader(LAYOUT, "deit3", recognises, plan, (NAMES,))
+READER = Reader(FACEBOOKRESEARCH, "deit3", recognises, plan, (NAMES,))

@@ -14,6 +14,7 @@ from vitreous.backbones.config import EncoderConfig, ViTConfig
 from vitreous.checkpoints.foreign.class_names import unnamed
 from vitreous.checkpoints.foreign.names import REGISTERS, Names, layer
 from vitreous.checkpoints.foreign.plan import (
+    FACEBOOKRESEARCH,
     Found,
     Plan,
     Reader,
@@ -34,7 +35,6 @@ from vitreous.data.preprocess import Preprocess
 from vitreous.errors import CheckpointError, ConfigError
 from vitreous.models.config import ClassifierConfig
 
-LAYOUT = "facebookresearch"
 EPS = 1e-6
 LAYER_SCALE = 1.0  # the first value in its published configurations
 
@@ -116,7 +116,7 @@ def plan(found: Found, model: str | None) -> Plan:
         for ours, theirs in canonical.items()
     }
     return Plan(
-        LAYOUT,
+        FACEBOOKRESEARCH,
         config,
         Preprocess(size=(224, 224), shorter=256, interpolation="bicubic", mean=mean, std=std),
         classes.names,
@@ -190,4 +190,4 @@ def _classes(shapes: Shapes, width: int, name: str) -> int:
     return shape[0]
 
 
-READER = Reader(LAYOUT, "dinov2", recognises, plan, (NAMES, GATED))
+READER = Reader(FACEBOOKRESEARCH, "dinov2", recognises, plan, (NAMES, GATED))

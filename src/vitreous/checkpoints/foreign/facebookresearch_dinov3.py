@@ -21,6 +21,7 @@ from vitreous.checkpoints.foreign.names import (
     layer,
 )
 from vitreous.checkpoints.foreign.plan import (
+    FACEBOOKRESEARCH,
     Found,
     Plan,
     Reader,
@@ -40,7 +41,6 @@ from vitreous.data.preprocess import Preprocess
 from vitreous.errors import CheckpointError, ConfigError
 from vitreous.models.config import ClassifierConfig
 
-LAYOUT = "facebookresearch"
 EPS = 1e-5
 LAYER_SCALE = 1e-5
 SIDE = 256  # pixels, at which the published models look
@@ -93,7 +93,7 @@ def plan(found: Found, model: str | None) -> Plan:
     table = (GATED if config.vit.encoder.mlp == "swiglu" else NAMES).table(config.vit.depth)
     mean, std = imagenet_statistics(config.channels)
     return Plan(
-        LAYOUT,
+        FACEBOOKRESEARCH,
         config,
         Preprocess(size=(SIDE, SIDE), shorter=None, interpolation="bilinear", mean=mean, std=std),
         (),
@@ -153,4 +153,4 @@ def _finished(tensors: dict[str, Tensor], vit: ViTConfig, name: str) -> dict[str
     return plain
 
 
-READER = Reader(LAYOUT, "dinov3", recognises, plan, (NAMES, GATED))
+READER = Reader(FACEBOOKRESEARCH, "dinov3", recognises, plan, (NAMES, GATED))

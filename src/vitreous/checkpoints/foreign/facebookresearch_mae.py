@@ -12,6 +12,7 @@ from torch import Tensor
 from vitreous.backbones.config import EncoderConfig, ViTConfig
 from vitreous.checkpoints.foreign.names import Names, layer
 from vitreous.checkpoints.foreign.plan import (
+    FACEBOOKRESEARCH,
     IMAGENET_MEAN,
     IMAGENET_STD,
     Found,
@@ -31,7 +32,6 @@ from vitreous.errors import CheckpointError, ConfigError
 from vitreous.models.catalog import CATALOG, names
 from vitreous.models.config import MAEConfig
 
-LAYOUT = "facebookresearch"
 EPS = 1e-6
 DECODER_HEADS = {512: 16}  # of the width that all published decoders have
 
@@ -90,7 +90,7 @@ def plan(found: Found, model: str | None) -> Plan:
     patch, channels = config.backbone.patch, config.channels
     statistics = (IMAGENET_MEAN, IMAGENET_STD) if channels == 3 else ((0.5,) * channels,) * 2
     return Plan(
-        LAYOUT,
+        FACEBOOKRESEARCH,
         config,
         Preprocess(
             size=config.image_size,
@@ -167,4 +167,4 @@ def _reordered(
     return changed
 
 
-READER = Reader(LAYOUT, "mae", recognises, plan, (NAMES, DECODER))
+READER = Reader(FACEBOOKRESEARCH, "mae", recognises, plan, (NAMES, DECODER))

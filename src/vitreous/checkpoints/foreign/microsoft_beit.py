@@ -8,8 +8,17 @@ The head that BEiT v2 hangs on the class token in pretraining is left out: no an
 from vitreous.backbones.config import ViTConfig
 from vitreous.checkpoints.foreign import relative
 from vitreous.checkpoints.foreign.class_names import unnamed
-from vitreous.checkpoints.foreign.names import Names, layer
-from vitreous.checkpoints.foreign.plan import Found, Plan, Reader, Shapes, missing_biases, named, rows_of
+from vitreous.checkpoints.foreign.names import RELATIVE_INDEX, Names, layer
+from vitreous.checkpoints.foreign.plan import (
+    MICROSOFT,
+    Found,
+    Plan,
+    Reader,
+    Shapes,
+    missing_biases,
+    named,
+    rows_of,
+)
 from vitreous.checkpoints.foreign.timm import beit
 from vitreous.checkpoints.foreign.timm.common import architecture_of, read_transform
 from vitreous.checkpoints.weights import shape_text
@@ -17,7 +26,6 @@ from vitreous.errors import CheckpointError, ConfigError
 from vitreous.models.catalog import CATALOG
 from vitreous.models.config import ClassifierConfig, MaskedTokensConfig
 
-LAYOUT = "microsoft"
 MASK = "mask_token"
 PRETRAINING = {"mask_token": (MASK,), **layer("head", "lm_head")}
 CLASS_TOKEN_HEAD = "cls_pt_"
@@ -29,7 +37,7 @@ NAMES = Names(outside={**beit.NAMES.outside, **PRETRAINING}, block=beit.NAMES.bl
 def recognises(found: Found) -> bool:
     """Whether these are the names of the authors' code: timm's, and something that timm does not keep."""
     names = found.stored.described
-    own = "lm_head.weight" in names or any(key.endswith(beit.INDEX) for key in names)
+    own = "lm_head.weight" in names or any(key.endswith(RELATIVE_INDEX) for key in names)
     return own and found.config is None and beit.recognises(found)
 
 
@@ -54,7 +62,7 @@ def plan(found: Found, model: str | None) -> Plan:
     preprocess, _ = read_transform(beit.usual_transform(config, model, CROP), config, name)
     pooling = () if masked or "fc_norm.weight" in shapes else ("pooling",)
     return Plan(
-        LAYOUT,
+        MICROSOFT,
         config,
         preprocess,
         classes.names,
@@ -63,7 +71,9 @@ def plan(found: Found, model: str | None) -> Plan:
         unused=tuple(
             key
             for key in shapes
-            if key.endswith(beit.INDEX) or key.startswith(CLASS_TOKEN_HEAD) or (key == MASK and not masked)
+            if key.endswith(RELATIVE_INDEX)
+            or key.startswith(CLASS_TOKEN_HEAD)
+            or (key == MASK and not masked)
         ),
         assumed=("preprocessing", *classes.assumed, *pooling),
         finish=biases.finish,
@@ -75,7 +85,7 @@ def _refuse_another_grid(shapes: Shapes, backbone: ViTConfig, name: str) -> None
     rows, cols = backbone.grid
     tokens = 1 + rows * cols
     for key, shape in shapes.items():
-        if key.endswith(beit.INDEX) and shape != (tokens, tokens):
+        if key.endswith(RELATIVE_INDEX) and shape != (tokens, tokens):
             raise CheckpointError(
                 f"{name}: {key} is {shape_text(shape)}, but a grid of {rows}x{cols} patches wants"
                 f" {tokens}x{tokens}; only square grids are read from a bare file"
@@ -102,4 +112,4 @@ def _config(
         raise CheckpointError(f"{name}: {error}") from error
 
 
-READER = Reader(LAYOUT, "beit", recognises, plan, (NAMES,))
+READER = Reader(MICROSOFT, "beit", recognises, plan, (NAMES,))

@@ -8,10 +8,13 @@ does it, which at the native size is what they do.
 
 from dataclasses import replace
 
+import torch
+
 from vitreous.backbones.config import SwinConfig
 from vitreous.checkpoints.foreign.class_names import unnamed
 from vitreous.checkpoints.foreign.names import POSITIONS, Names, layer
 from vitreous.checkpoints.foreign.plan import (
+    MICROSOFT,
     Found,
     Plan,
     Reader,
@@ -43,7 +46,6 @@ from vitreous.data.preprocess import Preprocess
 from vitreous.errors import CheckpointError, ConfigError
 from vitreous.models.config import ClassifierConfig, SimMIMConfig
 
-LAYOUT = "microsoft"
 SIMMIM = "encoder."  # ahead of the names of a backbone that is pretrained by rebuilding pictures
 TABLE = "absolute_pos_embed"
 OWN = ("head.weight", TABLE, OLD_MERGING)
@@ -110,7 +112,7 @@ def plan(found: Found, model: str | None) -> Plan:
     table = table_of(names, config) | (PAINTING if prefix else {})
     labels = unnamed(config.classes)
     return Plan(
-        LAYOUT,
+        MICROSOFT,
         config,
         _preprocess(size, sizes.channels),
         labels.names,
@@ -129,13 +131,13 @@ def _size(found: Found, sizes: Sizes, windows: tuple[Side, ...], prefix: str) ->
         key = f"{prefix}layers.{stage}.blocks.1.attn_mask"
         if key in shapes:
             mask = found.stored.load()[key]
-            hidden = mask.flatten(1).any(1) if mask.ndim == 3 else mask
+            hidden = mask.flatten(1).any(1) if mask.ndim == 3 else torch.zeros(1)
             # Every window of the last row and the last column is masked somewhere, and no other one.
             cols = 1 + int(hidden.long().argmax()) if hidden.any() else 0
-            if not cols or len(mask) % cols:
+            if not cols or len(hidden) % cols:
                 raise CheckpointError(f"{name}: {key} is no mask of shifted windows")
             scale = sizes.patch * 2**stage
-            size = len(mask) // cols * window[0] * scale, cols * window[1] * scale
+            size = len(hidden) // cols * window[0] * scale, cols * window[1] * scale
             break
     if prefix + TABLE in shapes:
         rows = table_rows(shapes, prefix + TABLE, name)
@@ -154,4 +156,4 @@ def _preprocess(size: Side, channels: int) -> Preprocess:
     return Preprocess(size=size, shorter=shorter, interpolation="bicubic", mean=mean, std=std)
 
 
-READER = Reader(LAYOUT, "swin", recognises, plan, tuple(map(stage_names, range(4))))
+READER = Reader(MICROSOFT, "swin", recognises, plan, tuple(map(stage_names, range(4))))

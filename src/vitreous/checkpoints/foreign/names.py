@@ -26,6 +26,7 @@ CLASS_TOKEN = "backbone.embed.class_token"
 DISTILLATION_TOKEN = "backbone.embed.distillation_token"
 REGISTERS = "backbone.embed.registers"
 NORM = "backbone.norm"
+RELATIVE_INDEX = "relative_position_index"  # how theirs end that hold what follows from the sizes alone
 
 
 @dataclass(frozen=True)

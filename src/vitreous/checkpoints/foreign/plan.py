@@ -16,7 +16,7 @@ from vitreous.checkpoints.file import Checkpoint
 from vitreous.checkpoints.foreign.names import Names, Table, gather
 from vitreous.checkpoints.imagenet import SOURCES
 from vitreous.checkpoints.stored import Stored
-from vitreous.checkpoints.weights import listed, load_weights
+from vitreous.checkpoints.weights import converted, listed, load_weights
 from vitreous.data.preprocess import Preprocess
 from vitreous.errors import CheckpointError, ConfigError
 from vitreous.models.catalog import CATALOG, configure
@@ -30,6 +30,9 @@ from vitreous.models.config import (
 
 Shapes = Mapping[str, tuple[int, ...]]
 OnViT = TypeVar("OnViT", ClassifierConfig, DeiTConfig, MaskedTokensConfig)
+
+# The makers of files that come from no library.
+FACEBOOKRESEARCH, MICROSOFT = "facebookresearch", "microsoft"
 
 # Heads of the widths that published models have. A file of weights does not say how many heads its
 # queries are cut into, and a wrong number loads silently.
@@ -114,7 +117,9 @@ class Plan:
                 f"{name}: {len(strange)} tensors that {self.layout}'s {self.family} does not explain:"
                 f" {listed(strange)}"
             )
-        tensors = self.finish(gather(self.table, _Turned(found, self.orient)))
+        tensors = gather(self.table, _Turned(found, self.orient))
+        # In the wanted type before anything is added up: a sum in half precision is rounded to it.
+        tensors = self.finish({key: converted(tensor, dtype) for key, tensor in tensors.items()})
         tensors |= {key: torch.zeros(shape) for key, shape in self.zeros.items()}
         spelling = {ours: _spelling(theirs, found) for ours, theirs in self.table.items()}
         model = load_weights(self.config, tensors, name, dtype=dtype, spelling=spelling)

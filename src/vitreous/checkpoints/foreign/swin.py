@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vitreous.backbones.config import SwinConfig
 from vitreous.checkpoints.file import Checkpoint
-from vitreous.checkpoints.foreign.names import PATCHES, Names, layer
+from vitreous.checkpoints.foreign.names import PATCHES, RELATIVE_INDEX, Names, layer
 from vitreous.checkpoints.foreign.plan import Shapes, patch_kernel, rows_of
 from vitreous.errors import CheckpointError, ConfigError
 from vitreous.layers.geometry import shift_on, whole_windows
@@ -27,7 +27,7 @@ MOST_STAGES = 16
 EPS = 1e-5  # of every norm, in all libraries, where nobody says another
 
 # Kept in files though they follow from the sizes alone.
-BUFFERS = ("relative_position_index", "attn_mask")
+BUFFERS = (RELATIVE_INDEX, "attn_mask")
 
 NOT_SWIN = {
     "logit_scale": "cosine attention (Swin V2)",

@@ -3,7 +3,7 @@ first is taken that has a place for all its parts."""
 
 from collections.abc import Mapping
 
-from vitreous.checkpoints.foreign.timm import beit as timm_beit
+from vitreous.checkpoints.foreign.timm import beit_writer as timm_beit
 from vitreous.checkpoints.foreign.timm import deit as timm_deit
 from vitreous.checkpoints.foreign.timm import dinov3_writer as timm_dinov3
 from vitreous.checkpoints.foreign.timm import swin as timm_swin

@@ -124,7 +124,7 @@ def _training_floats(swin: SwinConfig, stages: list[_Stage]) -> int:
     for stage, before in zip(stages, (None, *stages), strict=False):
         tokens = stage.tokens * (3 * stage.width + 2 * stage.hidden + 4 + 2)
         windows = stage.padded * (5 * stage.width + stage.heads * stage.window + 2)
-        floats += stage.depth * (tokens + windows + 2 * stage.window**2)
+        floats += stage.depth * (tokens + windows)
         if before is not None:
             floats += stage.tokens * (2 * 4 * before.width + 2)
     return floats + stages[-1].tokens * stages[-1].width

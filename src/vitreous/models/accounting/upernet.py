@@ -4,9 +4,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from vitreous.models.accounting.plain import FLOAT_BYTES, Account, account_backbone
-from vitreous.models.config import UPerNetConfig
-
-LEVELS = 4
+from vitreous.models.config import LEVELS, UPerNetConfig
 
 
 class _Convolution(NamedTuple):

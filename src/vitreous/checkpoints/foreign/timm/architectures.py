@@ -58,6 +58,20 @@ ARCHITECTURES: Mapping[str, Architecture] = {
 }
 
 
+# What most names of a family stand for, where a bare file comes without one.
+USUAL: Mapping[str, Architecture] = {"dinov3": _DINOV3}
+
+def contradiction(name: str, class_token: bool) -> str | None:
+    """What in a name of timm's is not so of a file's tensors; None where nothing is. Of networks that cut
+    their heads or pool otherwise, the class token tells."""
+    plain = name.partition(".")[0]
+    if "_gap_" in plain and class_token:
+        return "that one has no class token, the file has one"
+    if re.match(r"(vit|deit3?)_", plain) and "_gap_" not in plain and not class_token:
+        return "that one has a class token, the file has none"
+    return None
+
+
 def architecture(name: str) -> Architecture | None:
     """What timm's name of an architecture stands for, with or without the tag of its weights behind a dot;
     None for names that are not known here."""

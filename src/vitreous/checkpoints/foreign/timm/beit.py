@@ -1,4 +1,4 @@
-"""timm's ``Beit`` (BEiT and BEiT v2), read and written: a directory as its ``save_for_hf`` writes it, or a
+"""timm's ``Beit`` (BEiT and BEiT v2), read: a directory as its ``save_for_hf`` writes it, or a
 bare state dict. ``microsoft_beit`` reads the authors' own files, whose names are nearly the same.
 
 A BEiT without relative positions gets tables of zeros: it is one nevertheless, and goes back as one.
@@ -9,8 +9,6 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from vitreous.backbones.config import EncoderConfig, ViTConfig
-from vitreous.checkpoints.directory import FileContent, to_json
-from vitreous.checkpoints.file import Checkpoint
 from vitreous.checkpoints.foreign import relative
 from vitreous.checkpoints.foreign.fields import section
 from vitreous.checkpoints.foreign.names import (
@@ -18,10 +16,10 @@ from vitreous.checkpoints.foreign.names import (
     NORM,
     PATCHES,
     POSITIONS,
+    RELATIVE_INDEX,
     ZERO,
     Names,
     layer,
-    scatter,
 )
 from vitreous.checkpoints.foreign.plan import (
     Found,
@@ -44,21 +42,11 @@ from vitreous.checkpoints.foreign.timm.common import (
     architecture_of,
     class_names_in,
     heads_in,
-    init_values,
     layer_scale_in,
-    mlp_ratio,
     pretrained_of,
     read_transform,
     refuse_arguments,
     stated_size,
-    written_transform,
-)
-from vitreous.checkpoints.foreign.writing import (
-    Limits,
-    Writer,
-    native_positions,
-    plain_state,
-    weights_file,
 )
 from vitreous.errors import CheckpointError, ConfigError
 from vitreous.models.catalog import CATALOG
@@ -91,7 +79,6 @@ GATED = replace(
 )
 TABLE = "blocks.0.attn.relative_position_bias_table"
 SHARED = "rel_pos_bias.relative_position_bias_table"
-INDEX = "relative_position_index"  # follows from the sizes; older files hold it
 NOT_BEIT = {
     "mlp.norm": "a norm inside the MLP",
     "attn.norm": "a norm inside attention",
@@ -107,17 +94,6 @@ ACCOUNTED = frozenset({
 })
 # fmt: on
 OFF = frozenset({"scale_mlp"})
-LIMITS = Limits(
-    eps=EPS,
-    activations=("gelu",),
-    attention="relative",
-    mean_pool=True,
-    headless=True,
-    swiglu=True,
-    cut_edges=True,
-    norms=("end", "pool"),
-)
-ARCHITECTURES = {1024: "beit_large_patch16_224"}
 
 
 class Parts(NamedTuple):
@@ -181,7 +157,7 @@ def plan(found: Found, model: str | None) -> Plan:
         classes.names,
         biases.table,
         zeros={**biases.zeros, **missing_biases(table, shapes, ["attention.qkv.bias"])},
-        unused=tuple(key for key in shapes if key.endswith(INDEX)),
+        unused=tuple(key for key in shapes if key.endswith(RELATIVE_INDEX)),
         assumed=assumed,
         finish=biases.finish,
     )
@@ -244,26 +220,6 @@ def backbone_of(
     return Parts(names, backbone)
 
 
-def write(checkpoint: Checkpoint) -> dict[str, FileContent]:
-    """The files of a directory that ``timm.create_model("local-dir:...", pretrained=True)`` loads.
-
-    Raises:
-        CheckpointError: the preprocessing has a part that timm has no place for.
-    """
-    config = checkpoint.model.config
-    backbone = config.vit
-    state = plain_state(checkpoint, keep_layer_scale=True)
-    if backbone.positions == "none":
-        state.pop(POSITIONS, None)
-    else:
-        state[POSITIONS] = native_positions(backbone, state, 1)
-    names = GATED if backbone.encoder.mlp == "swiglu" else NAMES
-    return {
-        "config.json": to_json(_written(checkpoint)),
-        "model.safetensors": weights_file(scatter(names.table(backbone.depth), state)),
-    }
-
-
 def _size(
     shapes: Shapes, arguments: Mapping[str, Any], pretrained: Mapping[str, Any], patch: int, name: str
 ) -> tuple[int, int]:
@@ -298,44 +254,4 @@ def _pool(shapes: Shapes, arguments: Mapping[str, Any], told: Architecture, bare
     return POOLS[given]
 
 
-def _written(checkpoint: Checkpoint) -> dict[str, Any]:
-    config = checkpoint.model.config
-    backbone, encoder = config.vit, config.vit.encoder
-    pool = {"class": "token", "mean": "avg"}[config.pool]
-    arguments = {
-        "img_size": list(backbone.image_size),
-        "patch_size": backbone.patch,
-        "in_chans": backbone.channels,
-        "num_classes": config.classes,
-        "global_pool": pool,
-        "embed_dim": encoder.width,
-        "depth": backbone.depth,
-        "num_heads": backbone.heads,
-        "mlp_ratio": mlp_ratio(encoder.width, encoder.mlp_width),
-        "swiglu_mlp": encoder.mlp == "swiglu",
-        "init_values": init_values(encoder.layer_scale),
-        "use_abs_pos_emb": backbone.positions != "none",
-        "use_rel_pos_bias": True,
-        "use_fc_norm": config.pool_norm,
-    }
-    return {
-        "architecture": ARCHITECTURES.get(encoder.width, "beit_base_patch16_224"),
-        "num_classes": config.classes,
-        "num_features": encoder.width,
-        "global_pool": pool,
-        "model_args": arguments,  # None too: the architecture's name stands for LayerScale
-        "pretrained_cfg": {
-            **written_transform(checkpoint.preprocess),
-            "input_size": [backbone.channels, *checkpoint.preprocess.size],
-            "fixed_input_size": True,
-            "num_classes": config.classes,
-            "first_conv": "patch_embed.proj",
-            "classifier": "head",
-            "custom_load": False,
-        },
-        **({"label_names": list(checkpoint.classes)} if checkpoint.classes else {}),
-    }
-
-
 READER = Reader(LAYOUT, "beit", recognises, plan, (NAMES, GATED))
-WRITER = Writer("timm's Beit", ("beit",), LIMITS.reasons, write)

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from vitreous.backbones.config import Activation
+from vitreous.checkpoints.file import Checkpoint
 from vitreous.checkpoints.foreign.class_names import ClassNames, unnamed
 from vitreous.checkpoints.foreign.fields import integer, number, pair, section
 from vitreous.checkpoints.foreign.plan import (
@@ -16,7 +17,7 @@ from vitreous.checkpoints.foreign.plan import (
     heads_of,
     table_rows,
 )
-from vitreous.checkpoints.foreign.timm.architectures import Architecture, architecture
+from vitreous.checkpoints.foreign.timm.architectures import USUAL, Architecture, architecture
 from vitreous.data.preprocess import Preprocess
 from vitreous.errors import CheckpointError, ConfigError
 from vitreous.models.catalog import CATALOG
@@ -41,7 +42,7 @@ def architecture_of(values: Mapping[str, Any], model: str | None, family: str, n
     where that is no name of our catalog."""
     chosen = values.get("architecture", model if model not in CATALOG else None)
     if chosen is None:
-        return Architecture(family=family)
+        return USUAL.get(family, Architecture(family=family))
     found = architecture(chosen) if isinstance(chosen, str) else None
     if found is None or found.family != family:
         raise CheckpointError(
@@ -133,11 +134,13 @@ def class_names_in(
     by_folder: bool = False,
 ) -> ClassNames:
     """The names of the classes that a directory tells, or what their number stands for."""
-    labels = values.get("label_names", pretrained.get("label_names", pretrained.get("labels")))
+    labels = values.get("label_names") or pretrained.get("label_names") or pretrained.get("labels")
     if not labels or not classes:
         return unnamed(classes, by_folder=by_folder)
     if isinstance(labels, dict):
-        labels = [labels.get(str(index), f"class {index}") for index in range(classes)]
+        if all(isinstance(place, int) for place in labels.values()):
+            labels = {str(place): label for label, place in labels.items()}
+        labels = [labels[str(index)] for index in range(classes) if str(index) in labels]
     if not isinstance(labels, list) or len(labels) != classes:
         raise CheckpointError(f"{name}: label_names does not name the {classes} classes of the head")
     return ClassNames(tuple(map(str, labels)))
@@ -209,6 +212,39 @@ def written_transform(preprocess: Preprocess) -> dict[str, Any]:
             f" a crop of {size[0]}x{size[1]} pixels after {how}"
         )
     return {**common, "crop_pct": crop, "crop_mode": mode}
+
+
+def written_config(
+    checkpoint: Checkpoint,
+    architecture: str,
+    features: int,
+    arguments: Mapping[str, Any],
+    classifier: str | list[str] = "head",
+) -> dict[str, Any]:
+    """The values of a ``config.json``: a model of ``architecture`` made with these ``arguments``, whose
+    ``features`` go into the layers named ``classifier``.
+
+    Raises:
+        CheckpointError: the preprocessing has a part that timm has no place for.
+    """
+    config = checkpoint.model.config
+    return {
+        "architecture": architecture,
+        "num_classes": config.classes,
+        "num_features": features,
+        "global_pool": arguments["global_pool"],
+        "model_args": arguments,
+        "pretrained_cfg": {
+            **written_transform(checkpoint.preprocess),
+            "input_size": [config.channels, *checkpoint.preprocess.size],
+            "fixed_input_size": True,
+            "num_classes": config.classes,
+            "first_conv": "patch_embed.proj",
+            "classifier": classifier,
+            "custom_load": False,
+        },
+        **({"label_names": list(checkpoint.classes)} if checkpoint.classes else {}),
+    }
 
 
 def mlp_ratio(width: int, mlp_width: int) -> float:

@@ -48,7 +48,7 @@ from vitreous.checkpoints.foreign.timm.common import (
     read_transform,
     refuse_arguments,
     stated_size,
-    written_transform,
+    written_config,
 )
 from vitreous.checkpoints.foreign.writing import (
     Limits,
@@ -229,23 +229,8 @@ def _written(checkpoint: Checkpoint) -> dict[str, Any]:
         "dynamic_img_pad": not backbone.cut_edges,
     }
     size = SIZES.get((encoder.width, backbone.heads), "base")
-    return {
-        "architecture": f"deit_{size}_distilled_patch16_224",
-        "num_classes": config.classes,
-        "num_features": encoder.width,
-        "global_pool": "token",
-        "model_args": arguments,
-        "pretrained_cfg": {
-            **written_transform(checkpoint.preprocess),
-            "input_size": [backbone.channels, *checkpoint.preprocess.size],
-            "fixed_input_size": True,
-            "num_classes": config.classes,
-            "first_conv": "patch_embed.proj",
-            "classifier": ["head", "head_dist"],
-            "custom_load": False,
-        },
-        **({"label_names": list(checkpoint.classes)} if checkpoint.classes else {}),
-    }
+    name = f"deit_{size}_distilled_patch16_224"
+    return written_config(checkpoint, name, encoder.width, arguments, ["head", "head_dist"])
 
 
 READER = Reader(LAYOUT, "deit", recognises, plan, (NAMES,))

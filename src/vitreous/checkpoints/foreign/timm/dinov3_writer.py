@@ -8,7 +8,7 @@ from vitreous.backbones.config import ViTConfig
 from vitreous.checkpoints.directory import FileContent, to_json
 from vitreous.checkpoints.file import Checkpoint
 from vitreous.checkpoints.foreign.names import BLOCK, POSITIONS, layer, scatter
-from vitreous.checkpoints.foreign.timm.common import init_values, mlp_ratio, written_transform
+from vitreous.checkpoints.foreign.timm.common import init_values, mlp_ratio, written_config
 from vitreous.checkpoints.foreign.timm.dinov3 import EPS, NAMES
 from vitreous.checkpoints.foreign.writing import (
     Limits,
@@ -88,52 +88,38 @@ def _config(checkpoint: Checkpoint, *, key_bias: bool) -> dict[str, Any]:
     gated = encoder.mlp == "swiglu"
     pool = {"class": "token", "mean": "avg"}[config.pool]
     size = (encoder.width, backbone.depth, backbone.heads, gated)
-    return {
-        "architecture": PUBLISHED.get(size, "vit_small_patch16_dinov3_qkvb"),
+    arguments = {
+        "img_size": list(backbone.image_size),
+        "patch_size": backbone.patch,
+        "in_chans": backbone.channels,
         "num_classes": config.classes,
-        "num_features": encoder.width,
         "global_pool": pool,
-        "model_args": {
-            "img_size": list(backbone.image_size),
-            "patch_size": backbone.patch,
-            "in_chans": backbone.channels,
-            "num_classes": config.classes,
-            "global_pool": pool,
-            "embed_dim": encoder.width,
-            "depth": backbone.depth,
-            "num_heads": backbone.heads,
-            "attn_type": "rope" if key_bias else "eva",
-            "qkv_bias": True,
-            "qkv_fused": True,
-            "mlp_ratio": mlp_ratio(encoder.width, encoder.mlp_width),
-            "swiglu_mlp": gated,
-            "swiglu_align_to": int(gated),  # any but 0 keeps the gate apart from what it lets pass
-            "init_values": init_values(encoder.layer_scale),
-            "class_token": backbone.class_token,
-            "num_reg_tokens": backbone.registers,
-            "use_abs_pos_emb": backbone.positions != "none",
-            "no_embed_class": not _placed(backbone),
-            "use_rot_pos_emb": True,
-            "rope_type": "dinov3",
-            "rope_temperature": backbone.rotary_base,
-            "rope_rotate_half": True,
-            "rope_grid_indexing": "ij",
-            "use_post_transformer_norm": backbone.final_norm,
-            "use_fc_norm": config.pool_norm,
-            "dynamic_img_size": True,
-            "dynamic_img_pad": not backbone.cut_edges,
-        },
-        "pretrained_cfg": {
-            **written_transform(checkpoint.preprocess),
-            "input_size": [backbone.channels, *checkpoint.preprocess.size],
-            "fixed_input_size": True,
-            "num_classes": config.classes,
-            "first_conv": "patch_embed.proj",
-            "classifier": "head",
-            "custom_load": False,
-        },
-        **({"label_names": list(checkpoint.classes)} if checkpoint.classes else {}),
+        "embed_dim": encoder.width,
+        "depth": backbone.depth,
+        "num_heads": backbone.heads,
+        "attn_type": "rope" if key_bias else "eva",
+        "qkv_bias": True,
+        "qkv_fused": True,
+        "mlp_ratio": mlp_ratio(encoder.width, encoder.mlp_width),
+        "swiglu_mlp": gated,
+        "swiglu_align_to": int(gated),  # any but 0 keeps the gate apart from what it lets pass
+        "init_values": init_values(encoder.layer_scale),
+        "class_token": backbone.class_token,
+        "num_reg_tokens": backbone.registers,
+        "use_abs_pos_emb": backbone.positions != "none",
+        "no_embed_class": not _placed(backbone),
+        "use_rot_pos_emb": True,
+        "rope_type": "dinov3",
+        "rope_temperature": backbone.rotary_base,
+        "rope_rotate_half": True,
+        "rope_grid_indexing": "ij",
+        "use_post_transformer_norm": backbone.final_norm,
+        "use_fc_norm": config.pool_norm,
+        "dynamic_img_size": True,
+        "dynamic_img_pad": not backbone.cut_edges,
     }
+    name = PUBLISHED.get(size, "vit_small_patch16_dinov3_qkvb")
+    return written_config(checkpoint, name, encoder.width, arguments)
 
 
 WRITER = Writer("timm's Eva", ("rotary",), reasons, write)

@@ -45,7 +45,7 @@ from vitreous.checkpoints.foreign.timm.common import (
     read_transform,
     refuse_arguments,
     stated_size,
-    written_transform,
+    written_config,
 )
 from vitreous.checkpoints.foreign.writing import Writer, weights_file
 from vitreous.errors import CheckpointError, ConfigError
@@ -310,23 +310,8 @@ def _config(checkpoint: Checkpoint) -> dict[str, Any]:
     }
     size = PUBLISHED.get((swin.width, max(swin.depths)), "tiny")
     side = (12, 384) if set(swin.windows) == {(12, 12)} and size in ("base", "large") else (7, 224)
-    return {
-        "architecture": f"swin_{size}_patch4_window{side[0]}_{side[1]}",
-        "num_classes": config.classes,
-        "num_features": swin.out_channels,
-        "global_pool": "avg",
-        "model_args": arguments,
-        "pretrained_cfg": {
-            **written_transform(checkpoint.preprocess),
-            "input_size": [swin.channels, *checkpoint.preprocess.size],
-            "fixed_input_size": True,
-            "num_classes": config.classes,
-            "first_conv": "patch_embed.proj",
-            "classifier": HEAD,
-            "custom_load": False,
-        },
-        **({"label_names": list(checkpoint.classes)} if checkpoint.classes else {}),
-    }
+    name = f"swin_{size}_patch4_window{side[0]}_{side[1]}"
+    return written_config(checkpoint, name, swin.out_channels, arguments, HEAD)
 
 
 READER = Reader(LAYOUT, "swin", recognises, plan, tuple(map(stage_names, range(4))))

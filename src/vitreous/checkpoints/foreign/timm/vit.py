@@ -36,7 +36,7 @@ from vitreous.checkpoints.foreign.plan import (
     square_side,
     table_rows,
 )
-from vitreous.checkpoints.foreign.timm.architectures import Architecture
+from vitreous.checkpoints.foreign.timm.architectures import Architecture, contradiction
 from vitreous.checkpoints.foreign.timm.common import (
     EPS,
     LAYOUT,
@@ -141,6 +141,10 @@ def plan(found: Found, model: str | None) -> Plan:
     classifier = _classifier(shapes, arguments, pretrained, told, model, name)
     if model is not None and model in CATALOG:
         classifier = named(classifier, model, name)
+    elif model is not None and config is None:
+        wrong = contradiction(model, classifier.vit.class_token)
+        if wrong is not None:
+            raise CheckpointError(f"{name}: not the tensors of {model}: {wrong}")
     table = NAMES.table(classifier.vit.depth)
     classes = class_names_in(values, pretrained, classifier.classes, name)
     preprocess, assumed = read_transform(pretrained, classifier, name, view=values.get(VIEW))

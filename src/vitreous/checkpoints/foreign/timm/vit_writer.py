@@ -6,7 +6,7 @@ from vitreous.backbones.config import ViTConfig
 from vitreous.checkpoints.directory import FileContent, to_json
 from vitreous.checkpoints.file import Checkpoint
 from vitreous.checkpoints.foreign.names import POSITIONS, scatter
-from vitreous.checkpoints.foreign.timm.common import EPS, VIEW, init_values, mlp_ratio, written_transform
+from vitreous.checkpoints.foreign.timm.common import EPS, VIEW, init_values, mlp_ratio, written_config
 from vitreous.checkpoints.foreign.timm.vit import NAMES
 from vitreous.checkpoints.foreign.writing import (
     Limits,
@@ -83,24 +83,8 @@ def _config(checkpoint: Checkpoint) -> dict[str, Any]:
         "dynamic_img_size": elsewhere,
         "dynamic_img_pad": not backbone.cut_edges,
     }
-    return {
-        "architecture": _architecture(backbone),
-        "num_classes": config.classes,
-        "num_features": encoder.width,
-        "global_pool": pool,
-        "model_args": arguments,
-        **({VIEW: list(size)} if elsewhere else {}),
-        "pretrained_cfg": {
-            **written_transform(checkpoint.preprocess),
-            "input_size": [backbone.channels, *checkpoint.preprocess.size],
-            "fixed_input_size": True,
-            "num_classes": config.classes,
-            "first_conv": "patch_embed.proj",
-            "classifier": "head",
-            "custom_load": False,
-        },
-        **({"label_names": list(checkpoint.classes)} if checkpoint.classes else {}),
-    }
+    values = written_config(checkpoint, _architecture(backbone), encoder.width, arguments)
+    return values | ({VIEW: list(size)} if elsewhere else {})
 
 
 def _architecture(backbone: ViTConfig) -> str:

@@ -18,16 +18,15 @@ from vitreous.checkpoints.file import Checkpoint
 from vitreous.checkpoints.foreign.class_names import unnamed
 from vitreous.checkpoints.foreign.fields import pair, section
 from vitreous.checkpoints.foreign.plan import IMAGENET_MEAN, IMAGENET_STD, Found, Plan, Reader, Shapes
+from vitreous.checkpoints.foreign.torchvision.common import LAYOUT, told, written
 from vitreous.checkpoints.foreign.writing import Writer, weights_file
 from vitreous.checkpoints.weights import blueprint
-from vitreous.config import from_plain, to_plain
 from vitreous.data.preprocess import Preprocess
 from vitreous.errors import CheckpointError, ConfigError
 from vitreous.models.catalog import CATALOG
 from vitreous.models.config import ConvNetConfig, ConvNetName, ModelConfig
 from vitreous.models.convnet_stages import HEADS, Kind, Network, network
 
-LAYOUT = "torchvision"
 SECTION = "convnet"
 OURS = "network."
 COUNTER = ".num_batches_tracked"  # files older than torch 0.4.1 have none
@@ -84,7 +83,10 @@ def plan(found: Found, model: str | None) -> Plan:
     known, standard = _known(shapes, name)
     architecture = standard.architecture
     if model not in (None, known, architecture):
-        raise CheckpointError(f"{name}: holds a {architecture}, not {model!r}; leave out name=")
+        raise CheckpointError(
+            f"{name}: its tensors are those of {architecture}; {model!r} is another network, or one that"
+            " computes otherwise from the same tensors, and is not read"
+        )
     head = shapes.get(f"{HEADS[network(architecture).kind]}.weight")
     config = replace(standard, classes=head[0] if head else 0)
     labels = unnamed(config.classes)
@@ -120,8 +122,7 @@ def write(checkpoint: Checkpoint) -> dict[str, FileContent]:
         "layout": LAYOUT,
         SECTION: {"architecture": config.architecture, "num_classes": config.classes},
         "image_size": list(config.image_size),
-        "preprocess": to_plain(checkpoint.preprocess),
-        "classes": list(checkpoint.classes),
+        **written(checkpoint),
     }
     return {"config.json": to_json(values), "model.safetensors": weights_file(state)}
 
@@ -197,14 +198,12 @@ def _told(
         raise CheckpointError(
             f"{where}: architecture {stated!r}, but the weights are {config.architecture}'s"
         )
-    classes = values.get("classes")
-    if not isinstance(classes, list) or not all(isinstance(label, str) for label in classes):
-        raise CheckpointError(f"{where}: classes must be a list of names")
+    preprocess, classes = told(values, where)
     if len(classes) != config.classes:
         raise CheckpointError(f"{where}: {len(classes)} class names for a head of {config.classes}")
+    size = pair(values.get("image_size"), f"{where}: image_size")
     try:
-        config = replace(config, image_size=pair(values.get("image_size"), f"{where}: image_size"))
-        return config, from_plain(Preprocess, values.get("preprocess"), "preprocess"), tuple(classes)
+        return replace(config, image_size=size), preprocess, classes
     except ConfigError as error:
         raise CheckpointError(f"{where}: {error}") from error
 

@@ -16,7 +16,7 @@ from vitreous.checkpoints.directory import FileContent, to_json
 from vitreous.checkpoints.file import Checkpoint
 from vitreous.checkpoints.foreign.class_names import unnamed
 from vitreous.checkpoints.foreign.fields import number, pair, section
-from vitreous.checkpoints.foreign.names import NORM, PATCHES, Names, layer, scatter
+from vitreous.checkpoints.foreign.names import NORM, PATCHES, RELATIVE_INDEX, Names, layer, scatter
 from vitreous.checkpoints.foreign.plan import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -48,18 +48,16 @@ from vitreous.checkpoints.foreign.swin import (
     unused_in,
     without_temperature,
 )
+from vitreous.checkpoints.foreign.torchvision.common import LAYOUT, told, written
 from vitreous.checkpoints.foreign.writing import Writer, weights_file
-from vitreous.config import from_plain, to_plain
 from vitreous.data.preprocess import Preprocess
 from vitreous.errors import CheckpointError, ConfigError
 from vitreous.layers.attention_bias import relative_index
 from vitreous.layers.geometry import shift_on
 from vitreous.models.config import ClassifierConfig, ModelConfig
 
-LAYOUT = "torchvision"
 SECTION = "swin_transformer"
 MARK = "features.1.0.attn.qkv.weight"
-INDEX = "relative_position_index"
 RULE: ShiftRule = "each_axis"
 PLACE = Place(
     shifts=lambda grid, window: shift_on(grid, window, half(window), RULE),
@@ -138,7 +136,7 @@ def plan(found: Found, model: str | None) -> Plan:
         classes, preprocess = labels.names, _preprocess(sizes, size)
         assumed: tuple[str, ...] = ("picture size", "preprocessing", *labels.assumed)
     else:
-        preprocess, classes, assumed = *_told(found.config, name), ()
+        preprocess, classes, assumed = *told(found.config, f"{name}/config.json"), ()
     return Plan(LAYOUT, classifier, preprocess, classes, table, unused=unused_in(shapes), assumed=assumed)
 
 
@@ -147,16 +145,18 @@ def _windows(found: Found, sizes: Sizes, values: Mapping[str, Any] | None) -> tu
     count = len(sizes.rows)
     if values is not None:
         return (pair(values.get("window_size"), f"{found.name}/config.json: window_size"),) * count
-    key = f"features.1.0.attn.{INDEX}"
-    area = isqrt(found.shapes.get(key, (0,))[0])  # N^2 numbers for windows of N tokens
+    key = f"features.1.0.attn.{RELATIVE_INDEX}"
+    shape = found.shapes.get(key, ())
+    area = isqrt(shape[0]) if len(shape) == 1 else 0  # N^2 numbers for windows of N tokens
     both = (4 * area + 1 - sizes.rows[0]) // 2  # h + w, for (2 h - 1) (2 w - 1) offsets
-    sides = [side for side in range(1, area + 1) if side * (both - side) == area]
-    if len(sides) < 2 or sides[0] == 1:
+    apart = isqrt(max(0, both**2 - 4 * area))  # the difference of h and w
+    short, long = (both - apart) // 2, (both + apart) // 2
+    if short < 2 or short == long or short * long != area:
         return square_windows(sizes.rows, found.name)
     index = found.stored.load()[key]
     # From the first token to the next ones the offset falls by one in a row, and by more into the next row.
-    narrow = int(index[0] - index[sides[0]]) != sides[0]
-    return (((sides[1], sides[0]) if narrow else (sides[0], sides[1])),) * count
+    narrow = int(index[0] - index[short]) != short
+    return ((long, short) if narrow else (short, long),) * count
 
 
 def _preprocess(sizes: Sizes, size: Side) -> Preprocess:
@@ -169,17 +169,6 @@ def _preprocess(sizes: Sizes, size: Side) -> Preprocess:
         mean=IMAGENET_MEAN,
         std=IMAGENET_STD,
     )
-
-
-def _told(values: Mapping[str, Any], name: str) -> tuple[Preprocess, tuple[str, ...]]:
-    where = f"{name}/config.json"
-    classes = values.get("classes")
-    if not isinstance(classes, list) or not all(isinstance(label, str) for label in classes):
-        raise CheckpointError(f"{where}: classes must be a list of names")
-    try:
-        return from_plain(Preprocess, values.get("preprocess"), "preprocess"), tuple(classes)
-    except ConfigError as error:
-        raise CheckpointError(f"{where}: {error}") from error
 
 
 def _reasons(config: ModelConfig) -> list[str]:
@@ -197,7 +186,7 @@ def write(checkpoint: Checkpoint) -> dict[str, FileContent]:
     index = relative_index(*swin.windows[0]).flatten()
     for stage, depth in enumerate(swin.depths):
         for block in range(depth):
-            tensors[f"{stage_names(stage).block.format(block)}.attn.{INDEX}"] = index.clone()
+            tensors[f"{stage_names(stage).block.format(block)}.attn.{RELATIVE_INDEX}"] = index.clone()
     values = {
         "layout": LAYOUT,
         SECTION: {
@@ -210,8 +199,7 @@ def write(checkpoint: Checkpoint) -> dict[str, FileContent]:
             "num_classes": config.classes,
         },
         "image_size": list(swin.image_size),
-        "preprocess": to_plain(checkpoint.preprocess),
-        "classes": list(checkpoint.classes),
+        **written(checkpoint),
     }
     return {"config.json": to_json(values), "model.safetensors": weights_file(tensors)}
 

@@ -33,13 +33,12 @@ from vitreous.checkpoints.foreign.plan import (
     square_side,
     table_rows,
 )
+from vitreous.checkpoints.foreign.torchvision.common import LAYOUT, told, written
 from vitreous.checkpoints.foreign.writing import Limits, Writer, plain_state, weights_file, written_names
-from vitreous.config import from_plain, to_plain
 from vitreous.data.preprocess import Preprocess
 from vitreous.errors import CheckpointError, ConfigError
 from vitreous.models.config import ClassifierConfig
 
-LAYOUT = "torchvision"
 EPS = 1e-6
 
 NAMES = Names(
@@ -99,7 +98,7 @@ def plan(found: Found, model: str | None) -> Plan:
         classes, assumed = unnamed(classifier.classes)
         preprocess, assumed = _preprocess(classifier.vit), ("preprocessing", *assumed)
     else:
-        preprocess, classes, assumed = *_told(config, name), ()
+        preprocess, classes, assumed = *told(config, name), ()
     return Plan(LAYOUT, classifier, preprocess, classes, table, assumed=assumed)
 
 
@@ -115,8 +114,7 @@ def write(checkpoint: Checkpoint) -> dict[str, FileContent]:
     values = {
         "layout": LAYOUT,
         "vision_transformer": _arguments(config),
-        "preprocess": to_plain(checkpoint.preprocess),
-        "classes": list(checkpoint.classes),
+        **written(checkpoint),
     }
     return {"config.json": to_json(values), "model.safetensors": weights_file(tensors)}
 
@@ -175,16 +173,6 @@ def _preprocess(backbone: ViTConfig) -> Preprocess:
         return replace(default, shorter=size[0], interpolation="bicubic")
     large = (backbone.encoder.width, backbone.patch) == (1024, 16)
     return replace(default, shorter=242) if large else default
-
-
-def _told(config: Mapping[str, Any], name: str) -> tuple[Preprocess, tuple[str, ...]]:
-    classes = config.get("classes")
-    if not isinstance(classes, list) or not all(isinstance(label, str) for label in classes):
-        raise CheckpointError(f"{name}: classes must be a list of names")
-    try:
-        return from_plain(Preprocess, config.get("preprocess"), "preprocess"), tuple(classes)
-    except ConfigError as error:
-        raise CheckpointError(f"{name}: {error}") from error
 
 
 def _old(theirs: str) -> str:

@@ -19,6 +19,7 @@ from vitreous.checkpoints.foreign.names import (
     NORM,
     PATCHES,
     POSITIONS,
+    RELATIVE_INDEX,
     ZERO,
     Names,
     layer,
@@ -76,7 +77,6 @@ NAMES = Names(
 )
 SHARED = "encoder.relative_position_bias.relative_position_bias_table"
 MASK = "embeddings.mask_token"
-INDEX = "relative_position_index"  # follows from the sizes; older files hold it
 HEAD = layer("head", "classifier")
 # For telling which kind an unknown file is nearest to.
 EXPLAINED = (NAMES, Names(outside=layer("head", "lm_head"), block=NAMES.block, inside={}))
@@ -132,7 +132,7 @@ def plan(found: Found, model: str | None) -> Plan:
         classes.names,
         biases.table,
         zeros={**biases.zeros, **({"mask_token": (1, 1, backbone.encoder.width)} if maskless else {})},
-        unused=tuple(key for key in shapes if key.endswith(INDEX) or (key == mask and not masked)),
+        unused=tuple(key for key in shapes if key.endswith(RELATIVE_INDEX) or (key == mask and not masked)),
         assumed=(
             *(() if given else ("preprocessing",)),
             *classes.assumed,

@@ -12,17 +12,16 @@ from vitreous.checkpoints.file import Checkpoint
 from vitreous.checkpoints.foreign import relative
 from vitreous.checkpoints.foreign.class_names import from_id2label
 from vitreous.checkpoints.foreign.fields import flag, integer
-from vitreous.checkpoints.foreign.names import Names, Table, layer, prefixed, scatter
+from vitreous.checkpoints.foreign.names import RELATIVE_INDEX, Names, Table, layer, prefixed, scatter
 from vitreous.checkpoints.foreign.plan import Found, Plan, Reader, Shapes, refuse_name, rows_of
 from vitreous.checkpoints.foreign.transformers import beit, beit_writer
 from vitreous.checkpoints.foreign.transformers.common import LAYOUT
 from vitreous.checkpoints.foreign.transformers.processor import read_processor, write_processor
 from vitreous.checkpoints.foreign.writing import Writer, plain_state, weights_file
 from vitreous.errors import CheckpointError, ConfigError
-from vitreous.models.config import ModelConfig, UPerNetConfig
+from vitreous.models.config import LEVELS, ModelConfig, UPerNetConfig
 
 BASE = beit.MODEL_TYPES["beit"]
-LEVELS = 4
 NORM_LEAVES = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 
 
@@ -84,7 +83,7 @@ def plan(found: Found, model: str | None) -> Plan:
         classes.names,
         biases.table,
         zeros=biases.zeros,
-        unused=tuple(key for key in shapes if key.endswith(beit.INDEX) or key == BASE + beit.MASK),
+        unused=tuple(key for key in shapes if key.endswith(RELATIVE_INDEX) or key == BASE + beit.MASK),
         assumed=(*(() if given else ("preprocessing",)), *classes.assumed),
         finish=biases.finish,
     )
@@ -92,7 +91,10 @@ def plan(found: Found, model: str | None) -> Plan:
 
 def reasons(config: ModelConfig) -> list[str]:
     """Why the library's class has no place for a model; empty where it has."""
-    return beit_writer.backbone_reasons(config)
+    found = beit_writer.backbone_reasons(config)
+    if isinstance(config, UPerNetConfig) and max(config.taps) == config.vit.depth:
+        found.append("it takes a map after its last block, and there the last state is the one before it")
+    return found
 
 
 def write(checkpoint: Checkpoint) -> dict[str, FileContent]:

@@ -22,7 +22,7 @@ from vitreous.checkpoints.foreign.writing import (
 from vitreous.models.config import ClassifierConfig, ConvNetConfig, MaskedTokensConfig, ModelConfig
 
 UNSAID = ("qkv_bias", "encoder_stride")  # of ViT's values
-LABELS = ("id2label", "label2id", "problem_type")
+LABELS = ("id2label", "label2id")
 LIMITS = Limits(attention="relative", mean_pool=True, headless=True, cut_edges=True, norms=("end", "pool"))
 
 

@@ -7,7 +7,7 @@ from vitreous.checkpoints.foreign.fields import flag, integer, number, pair
 from vitreous.checkpoints.foreign.plan import IMAGENET_MEAN, IMAGENET_STD
 from vitreous.data.preprocess import Preprocess
 from vitreous.errors import CheckpointError, ConfigError
-from vitreous.models.config import ModelConfig
+from vitreous.models.config import ModelConfig, family_of
 
 RESAMPLE = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}  # PIL's numbers
 HALF = (0.5, 0.5, 0.5)
@@ -35,16 +35,19 @@ KINDS: Mapping[str, Kind] = {
     "BeitImageProcessor": Kind(3, crop=224),
     "BeitFeatureExtractor": Kind(3, crop=224),
     "CLIPImageProcessor": Kind(3, CLIP_MEAN, CLIP_STD, squashes=False, crops=True, crop=224),
+    "CLIPFeatureExtractor": Kind(3, CLIP_MEAN, CLIP_STD, squashes=False, crops=True, crop=224),
     "BitImageProcessor": Kind(3, CLIP_MEAN, CLIP_STD, squashes=False, crops=True, crop=224),  # of DINOv2
     "DINOv3ViTImageProcessor": Kind(2, IMAGENET_MEAN, IMAGENET_STD),
 }
+# What older files, which do not name their processor, were written by; others by ViT's.
+UNNAMED = {"deit": "DeiTImageProcessor", "beit": "BeitImageProcessor", "dinov2": "BitImageProcessor"}
 OFF = ("do_pad", "do_grayscale", "do_flip_channel_order")
 
 
 def read_processor(values: Mapping[str, Any], config: ModelConfig, name: str) -> Preprocess:
     """What an image processor with these values does to a picture; its defaults are ViTImageProcessor's."""
     where = f"{name}/preprocessor_config.json"
-    kind = _kind(values, where)
+    kind = _kind(values, family_of(config), where)
     for key in OFF:
         if values.get(key):
             raise CheckpointError(f"{where}: {key} is not read; wanted it false or left out")
@@ -73,8 +76,9 @@ def read_processor(values: Mapping[str, Any], config: ModelConfig, name: str) ->
         raise CheckpointError(f"{where}: {error}") from error
 
 
-def _kind(values: Mapping[str, Any], where: str) -> Kind:
-    name = str(values.get("image_processor_type", values.get("feature_extractor_type", "")))
+def _kind(values: Mapping[str, Any], family: str, where: str) -> Kind:
+    usual = UNNAMED.get(family.partition("_")[0], "ViTImageProcessor")
+    name = str(values.get("image_processor_type", values.get("feature_extractor_type", usual)))
     plain = name.removesuffix("Fast").removesuffix("Pil")
     if values and plain not in KINDS:
         raise CheckpointError(
@@ -98,6 +102,8 @@ class _Sides(NamedTuple):
 def _sides(values: Mapping[str, Any], config: ModelConfig, kind: Kind, where: str) -> _Sides:
     """The view's size, and what a picture is resized to before that is cut out of it."""
     size = values.get("size", kind.size if values else list(config.image_size))
+    if isinstance(size, int) and "default_to_square" in values:
+        kind = kind._replace(squashes=_does(values, "default_to_square", True, where))
     cropped = _does(values, "do_center_crop", kind.crops, where)
     kept = isinstance(size, dict) and set(size) == {"shortest_edge"}
     if not cropped and (kept or (isinstance(size, int) and not kind.squashes)):
@@ -108,10 +114,15 @@ def _sides(values: Mapping[str, Any], config: ModelConfig, kind: Kind, where: st
     if crop is None:
         raise CheckpointError(f"{where}: do_center_crop without crop_size")
     view = pair(crop, f"{where}: crop_size")
-    if kept:
-        return _Sides(view, shorter=integer(size["shortest_edge"], f"{where}: shortest_edge"))
-    if isinstance(size, int) and not kind.squashes:
-        return _Sides(view, shorter=integer(size, f"{where}: size"))
+    if kept or (isinstance(size, int) and not kind.squashes):
+        shorter = integer(size["shortest_edge"] if kept else size, f"{where}: size")
+        if max(view) > shorter:
+            # Where half a pixel is left over, the library's own two ways of cutting differ.
+            raise CheckpointError(
+                f"{where}: crop_size {view[0]}x{view[1]} is larger than the shorter side of {shorter} pixels;"
+                " wanted a crop that fits into it"
+            )
+        return _Sides(view, shorter=shorter)
     squashed = pair(size, f"{where}: size")
     if view[0] > squashed[0] or view[1] > squashed[1]:
         raise CheckpointError(

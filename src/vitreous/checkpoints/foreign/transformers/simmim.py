@@ -90,7 +90,7 @@ def write(checkpoint: Checkpoint) -> dict[str, FileContent]:
     stages = tuple(stage_names(stage, BASE) for stage in range(len(depths)))
     state = {key: value.detach() for key, value in checkpoint.model.state_dict().items()}
     values: dict[str, Any] = written_config(checkpoint) | {"architectures": ["SwinForMaskedImageModeling"]}
-    for key in ("id2label", "label2id", "problem_type"):
+    for key in ("id2label", "label2id"):
         del values[key]
     return {
         "config.json": to_json(values),

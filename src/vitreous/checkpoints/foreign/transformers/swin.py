@@ -247,7 +247,6 @@ def written_config(checkpoint: Checkpoint) -> dict[str, Any]:
         "encoder_stride": swin.patch * 2 ** (len(swin.depths) - 1),
         "id2label": labels,
         "label2id": {label: int(index) for index, label in labels.items()},
-        "problem_type": "single_label_classification",
         "torch_dtype": str(next(checkpoint.model.parameters()).dtype).removeprefix("torch."),
     }
 

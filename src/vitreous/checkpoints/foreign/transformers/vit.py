@@ -198,7 +198,6 @@ def written_config(checkpoint: Checkpoint) -> dict[str, Any]:
         "encoder_stride": backbone.patch,
         "id2label": {str(index): label for index, label in labels.items()},
         "label2id": {label: index for index, label in labels.items()},
-        "problem_type": "single_label_classification",
         "torch_dtype": dtype,
     }
 
