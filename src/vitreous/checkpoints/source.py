@@ -166,8 +166,8 @@ def _refuse_code(found: Found) -> None:
         named += [key for key in attention if "/" in str(values.get(key))]
         if named:
             raise CheckpointError(
-                f"{found.name}/{part}: says that code of its own defines the model ({named[0]}), and such code"
-                " is not run; if it is a plain model, delete that key"
+                f"{found.name}/{part}: says that code of its own defines the model ({named[0]}), and such"
+                " code is not run; if it is a plain model, delete that key"
             )
         if values.get("quantization_config"):
             raise CheckpointError(
