@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from safetensors.torch import load_file
-from tests.checkpoints import hostile_containers, hostile_directories, hostile_pickles
+from tests.checkpoints import hostile_containers, hostile_directories, hostile_pickles, hostile_shards
 from tests.checkpoints.hostile import Case, judge, saved, timm_directory, transformers_directory
 from tests.checkpoints.make import random_checkpoint, same
 from tests.checkpoints.watch import MARK, watched
@@ -50,7 +50,7 @@ GROUPS = {
     "something else": hostile_containers.OTHERS,
     "hostile JSON": hostile_directories.CONFIGS,
     "numbers": hostile_directories.NUMBERS,
-    "shards": hostile_directories.SHARDS,
+    "shards": hostile_shards.SHARDS,
     "directories": hostile_directories.DIRECTORIES,
 }
 CUTS = 20

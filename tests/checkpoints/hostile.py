@@ -102,9 +102,10 @@ def edited_json(path: Path, change: Callable[[dict[str, Any]], Any]) -> None:
 
 def every_case() -> tuple[Case, ...]:
     """All of them."""
-    from tests.checkpoints import hostile_containers, hostile_directories, hostile_pickles
+    from tests.checkpoints import hostile_containers, hostile_directories, hostile_pickles, hostile_shards
 
-    return (*hostile_pickles.CASES, *hostile_containers.CASES, *hostile_directories.CASES)
+    files = (*hostile_pickles.CASES, *hostile_containers.CASES)
+    return (*files, *hostile_directories.CASES, *hostile_shards.CASES)
 
 
 def judge(case: Case, folder: Path) -> tuple[list[str], float, float]:

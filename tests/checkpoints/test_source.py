@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.checkpoints.hostile import timm_directory
-from tests.checkpoints.hostile_directories import INDEX, sharded
+from tests.checkpoints.hostile_shards import INDEX, sharded
 from tests.checkpoints.make import random_checkpoint, same
 from tests.parity.twins import google_arrays
 from vitreous.checkpoints.destination import LAYOUTS, write_any

@@ -100,3 +100,14 @@ def test_drop_path_draws_for_the_global_batch_wherever_it_is_cut() -> None:
         drop.rows = (start, start + 4, 8)
         pieces.append(drop(branch[start : start + 4]))
     assert torch.equal(torch.cat(pieces), whole)
+
+
+def test_a_bias_for_a_few_sequences_is_taken_again_for_the_next_ones() -> None:
+    queries, keys, values = torch.randn(3, 6, 2, 5, 4).unbind(0)
+    few = torch.randn(3, 2, 5, 5)
+    every = few.repeat(2, 1, 1, 1)
+    mix = ScaledDotProduct()
+    assert_close(mix(queries, keys, values, few), mix(queries, keys, values, every))
+    assert_close(mix.weights(queries, keys, few), mix.weights(queries, keys, every))
+    learnt = few.clone().requires_grad_()
+    assert_close(mix(queries, keys, values, learnt), mix(queries, keys, values, every), atol=1e-6, rtol=1e-5)

@@ -55,8 +55,8 @@ def test_a_shift_ahead_of_padding_leaves_the_padding_where_it_is() -> None:
 def test_a_mask_parts_what_only_the_shift_has_brought_together() -> None:
     mask = cut(Layout(0, 1, 4), (1, 2), (0, 1)).mask
     assert mask is not None
-    assert mask[0].tolist() == [[0, 0], [0, 0]]
-    assert mask[1].tolist() == [[0, APART], [APART, 0]]
+    assert mask[0, 0].tolist() == [[0, 0], [0, 0]]
+    assert mask[1, 0].tolist() == [[0, APART], [APART, 0]]
     assert cut(Layout(0, 1, 4), (1, 2), (0, 0)).mask is None
     everywhere = cut(Layout(0, 4, 4), (2, 2), (1, 0)).mask
     assert everywhere is not None

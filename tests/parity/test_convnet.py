@@ -161,7 +161,7 @@ def test_the_name_may_be_given(tmp_path: Path, name: str) -> None:
 
 def test_another_name_is_refused(tmp_path: Path) -> None:
     convnet_twin(tmp_path / "weights.pth", "resnet18")
-    with pytest.raises(CheckpointError, match="holds a resnet18, not 'resnet_34'"):
+    with pytest.raises(CheckpointError, match="'resnet_34' is another network"):
         read_any(tmp_path / "weights.pth", "resnet_34")
 
 

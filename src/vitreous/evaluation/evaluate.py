@@ -57,7 +57,7 @@ def evaluate(
     part; of data that was split by a seed, the held-out test part if the model was trained on the rest,
     else all of it. The result adds ``data`` (name, part, why, fingerprint, how many classes it has, and a
     note where they are not called as the model's), ``unreadable`` files and the ``mistakes`` that the model
-    was surest of. ``progress`` is told (done, total) pictures. See ``matching`` for which classes are the same.
+    was surest of. ``progress`` is told (done, total) pictures. ``matching`` says which classes are the same.
 
     Raises:
         DataError: classes that differ from the model's, data without labels, a part that is not there,

@@ -74,8 +74,8 @@ def cut(layout: Layout, window: Window, by: Window, *, shift_first: bool = False
 
 
 def shift_mask(sides: Window, window: Window, by: Window) -> Tensor:
-    """A padded grid -> (L, 1, N, N), the mask of a ``Cut``. Only the last windows of an axis hold its seam, and
-    along an axis that is not shifted all tokens are neighbours."""
+    """A padded grid -> (L, 1, N, N), the mask of a ``Cut``. Only the last windows of an axis hold its seam,
+    and along an axis that is not shifted all tokens are neighbours."""
     regions = []
     for side, length, moved in zip(sides, window, by, strict=True):
         places = torch.arange(side, device="cpu")

@@ -34,8 +34,6 @@ def head_of(architecture: ConvNetName) -> Head:
     return Head(f"network.{HEADS[parts.kind]}", parts.width)
 
 
-
-
 class ConvNet(Model):
     """A classifier that looks at neighbourhoods, layer by layer."""
 

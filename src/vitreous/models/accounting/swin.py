@@ -21,6 +21,7 @@ class _Stage(NamedTuple):
     window: int  # N
     offsets: int  # rows of the table
     shifted: bool
+    native: bool  # the mask of its shifted windows is there before
 
 
 def account_swin(config: ClassifierConfig | SimMIMConfig, image_size: tuple[int, int]) -> Account:
@@ -55,7 +56,7 @@ def account_swin(config: ClassifierConfig | SimMIMConfig, image_size: tuple[int,
 
 def _stages(swin: SwinConfig, image_size: tuple[int, int]) -> list[_Stage]:
     rule = "always" if isinstance(swin.shift, tuple) else swin.shift
-    stages = []
+    stages, native = [], swin.grids_at(swin.image_size)
     for index, (rows, cols) in enumerate(swin.grids_at(image_size)):
         window = swin.windows[index]
         high, wide = whole_windows(rows, cols, window)
@@ -71,6 +72,7 @@ def _stages(swin: SwinConfig, image_size: tuple[int, int]) -> list[_Stage]:
                 offsets=(2 * window[0] - 1) * (2 * window[1] - 1),
                 shifted=swin.depths[index] > 1
                 and any(shift_on((rows, cols), window, swin.shifts[index], rule)),
+                native=(rows, cols) == native[index],
             )
         )
     return stages
@@ -110,7 +112,7 @@ def _forward_floats(stages: list[_Stage]) -> int:
         mlp = given + tokens * 2 * (width + stage.hidden)
         added = stage.heads * stage.window**2
         if stage.shifted:
-            added = stage.padded * stage.window * (stage.heads + 1)
+            added = stage.padded * stage.window * (stage.heads + (not stage.native))
         attention = given + tokens * width + stage.padded * 6 * width + added
         most = max(most, maps + mlp, maps + attention)
         maps += tokens * width

@@ -61,6 +61,7 @@ ARCHITECTURES: Mapping[str, Architecture] = {
 # What most names of a family stand for, where a bare file comes without one.
 USUAL: Mapping[str, Architecture] = {"dinov3": _DINOV3}
 
+
 def contradiction(name: str, class_token: bool) -> str | None:
     """What in a name of timm's is not so of a file's tensors; None where nothing is. Of networks that cut
     their heads or pool otherwise, the class token tells."""
