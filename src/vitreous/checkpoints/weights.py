@@ -105,7 +105,8 @@ def refuse_oversize(config: ModelConfig, tensors: int, name: str) -> None:
     computed = 0
     if isinstance(backbone, SwinConfig):
         areas = [high * wide for high, wide in backbone.windows]
-        computed = max(*(area**2 for area in areas), rows * cols * max(areas))  # offsets, and masks
+        # Offsets, and the masks that every second block has of its own; sixteen times as many may be.
+        computed = max(*(area**2 for area in areas), rows * cols * max(areas) * depth // 16)
     elif backbone.attention == "relative":
         computed = (rows * cols) ** 2
     elif backbone.positions in ("sincos1d", "sincos2d"):
