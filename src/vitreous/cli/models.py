@@ -217,7 +217,10 @@ def _chosen(
                 try:
                     config = catalog.configure(name, classes=classes, image_size=size, options=options)
                 except ConfigError as error:
-                    raise ConfigError(f"{name}: {error}") from error
+                    if len(names) == 1:
+                        raise ConfigError(f"{name}: {error}") from error
+                    complain(f"left out: {name}, {error}")
+                    continue
                 yield name, config
 
 
