@@ -246,24 +246,22 @@ def reasons(config: ModelConfig, place: Place) -> list[str]:
 
 def _moves(swin: SwinConfig, grids: tuple[Side, ...], place: Place) -> Mapping[str, bool]:
     """What is different about the shifts of native pictures."""
-    reasons: dict[str, bool] = {}
+    found: dict[str, bool] = {}
     for depth, grid, window, ours in zip(swin.depths, grids, swin.windows, native_shifts(swin), strict=True):
         if depth < 2:  # none of its blocks shifts
             continue
         theirs = place.shifts(grid, window)
         where = f"on maps of {grid[0]}x{grid[1]}"
-        reasons[f"it shifts windows by {ours[0]}x{ours[1]} {where}, there by {theirs[0]}x{theirs[1]}"] = (
-            ours != theirs
-        )
+        if ours != theirs:
+            found[f"it shifts windows by {ours[0]}x{ours[1]} {where}, there by {theirs[0]}x{theirs[1]}"] = (
+                True
+            )
         whole = whole_windows(*grid, window)
-        padded = any(
-            moved and side != covered for moved, side, covered in zip(ours, grid, whole, strict=True)
-        )
-        order = ("before", "after") if swin.shift_first else ("after", "before")
-        reasons[f"it shifts {order[0]} padding {where}, there {order[1]}"] = (
-            padded and swin.shift_first != place.shift_first
-        )
-    return reasons
+        padded = any(ours[axis] and grid[axis] != whole[axis] for axis in (0, 1))
+        if padded and swin.shift_first != place.shift_first:
+            order = ("before", "after") if swin.shift_first else ("after", "before")
+            found[f"it shifts {order[0]} padding {where}, there {order[1]}"] = True
+    return found
 
 
 def native_shifts(swin: SwinConfig) -> tuple[Side, ...]:

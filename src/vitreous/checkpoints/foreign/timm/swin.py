@@ -158,14 +158,15 @@ def _check_architecture(architecture: Any, name: str) -> None:
 
 
 def _check_heads(arguments: Mapping[str, Any], sizes: Sizes, name: str) -> None:
-    """What leaves its trace in tables and matrices only together with something else."""
+    """Hold what is said of heads against the tables, which have a column for each."""
     heads = arguments.get("num_heads")
     if heads is not None and heads != list(sizes.heads):
         raise CheckpointError(f"{name}: num_heads {heads!r}, but the tables have {list(sizes.heads)}")
     given = arguments.get("head_dim")
-    for stage, one in enumerate(given if isinstance(given, list) else [given] * len(sizes.heads)):
-        if one is not None and one * sizes.heads[stage] != sizes.width * 2**stage:
-            raise CheckpointError(f"{name}: head_dim {given!r} is not read, only heads that share the width")
+    usual = [sizes.width * 2**stage // count for stage, count in enumerate(sizes.heads) if count]
+    each = given if isinstance(given, list) else [given] * len(usual)
+    if len(each) != len(usual) or any(one not in (None, size) for one, size in zip(each, usual, strict=True)):
+        raise CheckpointError(f"{name}: head_dim {given!r} is not read, only heads that share the width")
 
 
 def _backbone(
@@ -217,8 +218,9 @@ def _backbone(
 
 def usual_windows(architecture: Any) -> list[int]:
     """The sides of windows, one for each stage, that a name of timm's stands for; empty for other names."""
-    found = ARCHITECTURE.fullmatch(architecture) if isinstance(architecture, str) else None
-    return [int(found.group(2))] * 4 if found else list(BY_STAGE.get(architecture, ()))
+    said = architecture if isinstance(architecture, str) else ""
+    found = ARCHITECTURE.fullmatch(said)
+    return [int(found.group(2))] * 4 if found else list(BY_STAGE.get(said, ()))
 
 
 def _windows(given: Any, stages: int, name: str) -> tuple[Side, ...]:

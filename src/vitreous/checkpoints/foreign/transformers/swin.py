@@ -165,8 +165,8 @@ def backbone_of(
     stated = {
         "patch_size": (list(patch), [sizes.patch] * 2),
         "embed_dim": (values.get("embed_dim", 96), sizes.width),
-        "depths": (list(values.get("depths", (2, 2, 6, 2))), list(sizes.depths)),
-        "num_heads": (list(values.get("num_heads", (3, 6, 12, 24))), list(sizes.heads)),
+        "depths": (values.get("depths", [2, 2, 6, 2]), list(sizes.depths)),
+        "num_heads": (values.get("num_heads", [3, 6, 12, 24]), list(sizes.heads)),
     }
     for key, (said, found) in stated.items():
         if said != found:
