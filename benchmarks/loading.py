@@ -285,7 +285,7 @@ def compare(kind: str, folder: Path, rounds: int) -> bool:
     kept = peaks[0] <= MEMORY_BAR and (kind == "vitreous" or seconds[0] <= TIME_BAR * seconds[1])
     times = f"{seconds[0]:>8.2f} s {seconds[1]:>8.2f} s {seconds[0] / seconds[1]:>7.2f}"
     memory = f"{peaks[0]:>8.2f} {mapped:>8.2f} {peaks[1]:>8.2f}"
-    verdict = "kept" if kept else "MISSED"
+    verdict = ("kept" if kept else "MISSED") + (", by memory alone" if kind == "vitreous" else "")
     print(f"{kind:<14}{size / 1e9:>6.2f} GB {times} {memory}  {layout.rival_name}: {verdict}", flush=True)
     return kept
 
