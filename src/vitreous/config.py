@@ -77,8 +77,9 @@ def _convert_union(choices: tuple[Any, ...], value: Any, where: str) -> Any:
         return None
     objects = [choice for choice in choices if is_dataclass(choice)]
     if isinstance(value, Mapping) and objects:
-        # Whichever knows most of the keys is meant; what does not fit it is then said in its words.
-        meant = max(objects, key=lambda kind: sum(field.name in value for field in fields(kind)))
+        # Whichever is of the kind that is said, or else knows most of the keys, is meant; what does not fit
+        # it is then said in its words.
+        meant = max(objects, key=lambda choice: (_is_kind(choice, value), _known(choice, value)))
         return from_plain(meant, value, where)  # type: ignore[arg-type]
     errors: list[ConfigError] = []
     for choice in choices:
@@ -92,6 +93,15 @@ def _convert_union(choices: tuple[Any, ...], value: Any, where: str) -> Any:
         raise errors[0]
     wanted = " or ".join(_name(choice) for choice in choices)
     raise ConfigError(f"{where}: wanted {wanted}, got {value!r}")
+
+
+def _is_kind(choice: Any, value: Mapping[str, Any]) -> bool:
+    """Whether a dataclass has a field ``kind`` that allows what ``value`` says."""
+    return value.get("kind", ...) in get_args(get_type_hints(choice).get("kind"))
+
+
+def _known(choice: Any, value: Mapping[str, Any]) -> int:
+    return sum(field.name in value for field in fields(choice))
 
 
 def _convert_tuple(kinds: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:

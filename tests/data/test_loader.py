@@ -7,12 +7,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
 
 from vitreous.data.augment import AugmentConfig, TrainingView
 from vitreous.data.collection import Collection, Sample
 from vitreous.data.draws import drawing
-from vitreous.data.loader import Order, batches, training_parts
+from vitreous.data.loader import Labelled, Order, batches, training_parts
+from vitreous.data.masks import RandomOrder
 from vitreous.data.preprocess import Preprocess
 from vitreous.errors import PictureError
 
@@ -39,13 +39,20 @@ def load(
     parts: list[tuple[int, int]],
     workers: int = 0,
     broken: tuple[int, ...] = (),
-) -> list[tuple[Tensor, Tensor, Tensor]]:
+) -> list[Labelled]:
     data = collection(broken=broken)
     order = Order(pictures=len(data), batch=4, seed=7)
     stream = training_parts(
-        data, TrainingView(augment, PREPARE), augment, order, steps=steps, parts=parts, workers=workers
+        data,
+        TrainingView(augment, PREPARE),
+        augment,
+        order,
+        steps=steps,
+        parts=parts,
+        masks=RandomOrder(6),
+        workers=workers,
     )
-    return [tuple(part.batch) for part in stream]  # type: ignore[misc]
+    return [part.batch for part in stream]
 
 
 PLAIN = AugmentConfig(crop=(0.5, 1.0), rand_augment=(2, 9), erase=0.3, rotate=5.0)
@@ -55,9 +62,12 @@ MIXED = AugmentConfig(crop=(0.5, 1.0), mixup=0.5, cutmix=1.0)
 @pytest.mark.parametrize("augment", [PLAIN, MIXED])
 def test_workers_resumption_and_cutting_change_nothing(augment: AugmentConfig) -> None:
     whole = load(augment, steps=range(6), parts=[(0, 4)])
-    for images, labels, indices in whole:
+    for images, labels, indices, masks, views in whole:
         assert images.shape == (4, 3, 8, 8)
-        assert len(labels) == len(indices) == 4
+        assert masks is not None and masks.shape == (4, 6)
+        assert views is not None and len(labels) == len(indices) == len(views) == 4
+    masks = torch.cat([batch.masks for batch in whole if batch.masks is not None])
+    assert len(torch.unique(masks, dim=0)) == len(masks)  # every view of every picture has its own
     for other in (
         load(augment, steps=range(6), parts=[(0, 4)], workers=2),
         load(augment, steps=range(0, 3), parts=[(0, 4)]) + load(augment, steps=range(3, 6), parts=[(0, 4)]),
@@ -65,11 +75,10 @@ def test_workers_resumption_and_cutting_change_nothing(augment: AugmentConfig) -
         for batch, same in zip(whole, other, strict=True):
             assert all(torch.equal(one, two) for one, two in zip(batch, same, strict=True))
     halves = load(augment, steps=range(6), parts=[(0, 2), (2, 4)])
-    for step, (images, labels, indices) in enumerate(whole):
+    for step, batch in enumerate(whole):
         pair = halves[2 * step : 2 * step + 2]
-        assert torch.equal(torch.cat([images for images, _, _ in pair]), images)
-        assert torch.equal(torch.cat([labels for _, labels, _ in pair]), labels)
-        assert torch.equal(torch.cat([indices for _, _, indices in pair]), indices)
+        for whole_part, first, second in zip(batch, *pair, strict=True):
+            assert torch.equal(torch.cat([first, second]), whole_part)
 
 
 def test_the_callers_random_state_is_left_alone() -> None:

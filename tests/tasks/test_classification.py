@@ -47,7 +47,7 @@ def test_hard_labels_and_their_shares_have_one_loss() -> None:
 def test_tallies_of_pieces_add_up_to_the_whole() -> None:
     model, fixed, task = small().eval(), batch(), Classification()
     pieces = [
-        task.tally(model, Labelled(*(part[cut] for part in fixed))) for cut in (slice(5), slice(5, None))
+        task.tally(model, Labelled(*(part[cut] for part in fixed[:3]))) for cut in (slice(5), slice(5, None))
     ]
     sums = {name: sum(piece[name] for piece in pieces) for name in pieces[0]}
     measures = task.measures(sums)

@@ -18,6 +18,7 @@ from vitreous.errors import ConfigError, DataError, Interrupted, MissingPackage,
 from vitreous.models import catalog
 from vitreous.models.classifier import Logits
 from vitreous.predictor import load
+from vitreous.tasks.config import ClassificationConfig
 from vitreous.training.config import ModelChoice, TrainConfig
 from vitreous.training.fit import Moment, fit
 
@@ -272,7 +273,7 @@ def test_skipped_steps_do_not_lower_the_logged_loss(config: TrainConfig, tmp_pat
             broken = self.skips and self.training and self.calls % 2 == 1
             return Logits(logits * torch.nan if broken else logits)
 
-    short = replace(config, epochs=1, smoothing=0.0)
+    short = replace(config, epochs=1, task=ClassificationConfig(smoothing=0.0))
     losses = []
     for skips in (False, True):
         run = fit(replace(short, output=str(tmp_path / f"{skips}")), model=Flat(skips=skips))

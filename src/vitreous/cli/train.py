@@ -29,7 +29,7 @@ def train(
     source: Annotated[
         str | None, typer.Option("--from", help="Weights to go on with: a run, directory or file.")
     ] = None,
-    recipe: Annotated[str | None, typer.Option(help="digits, scratch or tune; chosen by default.")] = None,
+    recipe: Annotated[str | None, typer.Option(help="scratch, tune, mae, ...; chosen by default.")] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="A.B=C", help="Change one setting; may be given again."),
@@ -40,7 +40,7 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --output.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON, one line a measure.")] = False,
 ) -> None:
-    """Train a classifier.
+    """Train a model: to tell classes apart, or to see without labels.
 
     Ctrl-C saves; --resume goes on, to the same result as a run that was never stopped.
     """
@@ -111,7 +111,7 @@ def _config(
     if model and source:
         raise ConfigError("--model and --from: the weights say which model they are; give one of the two")
     place = output or RUNS / (Path(data).resolve().name or "data")
-    config = find_recipe(recipe or default_recipe(data, source))(data, str(place))
+    config = find_recipe(recipe or default_recipe(data, source, model))(data, str(place))
     if model is not None:
         config = with_model(config, model)
     if source is not None:
@@ -121,12 +121,14 @@ def _config(
 
 def _check(config: "TrainConfig", resume: bool) -> None:
     """What is wrong with the data or the place is said before torch is imported."""
-    from vitreous.data.folder import check_trainable, read_data
+    from vitreous.data.parts import learning_parts
+    from vitreous.tasks.config import check_complete, needs_labels
     from vitreous.training.output import check_free
 
     if _speaks():
         check_free(Path(config.output), config, resume=resume)
-    check_trainable(read_data(config.data, seed=config.seed))
+    check_complete(config.task)
+    learning_parts(config.data, seed=config.seed, labelled=needs_labels(config.task))
 
 
 def _speaks() -> bool:
@@ -144,8 +146,17 @@ def _show(run: "Run", config: "TrainConfig", json: bool) -> None:
     epochs = "1 epoch" if run.epochs == 1 else f"{run.epochs} epochs"
     show(f"trained {epochs} in {duration(run.seconds)}; best on validation: {measures}")
     show(f"wrote {best}; go on with:")
-    show(f"  vitreous evaluate {quote(best)} {quote(config.data)}")
-    show(f"  vitreous predict {quote(best)} PICTURE...")
+    for command in _ways_on(config):
+        show(f"  vitreous {command}")
+
+
+def _ways_on(config: "TrainConfig") -> list[str]:
+    from vitreous.tasks.config import needs_labels
+
+    run, data = quote(config.output), quote(config.data)
+    if needs_labels(config.task):
+        return [f"evaluate {run} {data}", f"predict {run} PICTURE..."]
+    return [f"train {data} --from {run} --output {quote(f'{config.output}-tuned')}"]
 
 
 def _listed(values: Mapping[str, Any]) -> str:

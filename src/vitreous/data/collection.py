@@ -33,6 +33,11 @@ class Sample:
             return as_rgb(Image.fromarray(self.source))
         return open_picture(self.source, name=self.name, pixel_limit=pixel_limit)
 
+    @property
+    def number(self) -> int:
+        """The label, -1 where there is none."""
+        return -1 if self.label is None else self.label
+
     def size(self) -> int:
         """Bytes of the file or of the pixels; -1 where there is no such file."""
         if isinstance(self.source, np.ndarray):

@@ -7,7 +7,7 @@ processes and accumulated small batches see the same pictures, views and mixture
 Shapes: B pictures; C channels; H x W pixels; K classes.
 """
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from signal import SIG_IGN, SIGINT, SIGTERM, signal
 from typing import Any, NamedTuple
@@ -20,16 +20,21 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from vitreous.data.augment import AugmentConfig, mix
 from vitreous.data.collection import Collection
 from vitreous.data.draws import drawing, seed_of
+from vitreous.data.masks import Masks
 from vitreous.data.preprocess import Preprocess
 from vitreous.errors import DataError, PictureError
 
 
 class Labelled(NamedTuple):
-    """images (B, C, H, W), labels (B,) or shares of classes (B, K), indices (B,) into the collection."""
+    """images (B, C, H, W); labels (B,), -1 where there are none, or shares of classes (B, K); indices (B,)
+    into the collection; masks (B, P), where the task hides patches; views (B,): which random view of which
+    picture this is, epoch * pictures + picture, where it is one."""
 
     images: Tensor
     labels: Tensor
     indices: Tensor
+    masks: Tensor | None = None
+    views: Tensor | None = None
 
 
 class Trouble(NamedTuple):
@@ -108,24 +113,44 @@ class _Plan(Sampler[list[_Request]]):
                 yield [_Request(step, epoch, batch[place], rows) for place in places]
 
 
+class _View(NamedTuple):
+    """The answer to a request: what a loading process made of one picture."""
+
+    request: _Request
+    image: Tensor
+    label: int
+    place: int
+    mask: Tensor | None
+    troubles: list[Trouble]
+
+
 class _Views(Dataset[Any]):
     """Answers requests with random views; runs in the loading processes."""
 
-    def __init__(self, collection: Collection, view: Callable[[Image.Image], Tensor], seed: int) -> None:
+    def __init__(
+        self,
+        collection: Collection,
+        view: Callable[[Image.Image], Tensor],
+        masks: Masks | None,
+        seed: int,
+    ) -> None:
         self.collection = collection
         self.view = view
+        self.masks = masks
         self.seed = seed
 
     def __len__(self) -> int:
         return len(self.collection)
 
-    def __getitem__(self, request: _Request) -> tuple[_Request, Tensor, int, int, list[Trouble]]:
+    def __getitem__(self, request: _Request) -> _View:
         picture, index, troubles = self._open(request.picture)
         with drawing("view", self.seed, request.epoch, request.picture):
             image = self.view(picture)
-        label = self.collection.samples[index].label
-        assert label is not None
-        return request, image, label, index, troubles
+        mask = None
+        if self.masks is not None:
+            with drawing("mask", self.seed, request.epoch, request.picture):
+                mask = self.masks()
+        return _View(request, image, self.collection.samples[index].number, index, mask, troubles)
 
     def _open(self, index: int) -> tuple[Image.Image, int, list[Trouble]]:
         """The picture, or the next good one after it, and what was wrong with those passed over."""
@@ -142,21 +167,37 @@ class _Views(Dataset[Any]):
 class _Collate:
     """Joins the views of one part, and mixes them where that is asked for."""
 
-    def __init__(self, classes: int, augment: AugmentConfig, seed: int) -> None:
+    def __init__(self, pictures: int, classes: int, augment: AugmentConfig, seed: int) -> None:
+        self.pictures = pictures
         self.classes = classes
         self.augment = augment
         self.seed = seed
 
-    def __call__(self, views: list[tuple[_Request, Tensor, int, int, list[Trouble]]]) -> TrainingPart:
-        requests, images, labels, indices, troubles = zip(*views, strict=True)
-        pictures, targets = torch.stack(images), torch.tensor(labels)
-        places = torch.tensor(indices)
+    def __call__(self, views: list[_View]) -> TrainingPart:
+        found = tuple(trouble for view in views for trouble in view.troubles)
+        first = views[0].request
+        images, labels = torch.stack([view.image for view in views]), _numbers(view.label for view in views)
         if self.augment.mixes:
-            seed = seed_of("mix", self.seed, requests[0].step)
-            pictures, targets = mix(pictures, targets, self.classes, self.augment, seed)
-            places = places[1:]
-        found = tuple(trouble for some in troubles for trouble in some)
-        return TrainingPart(Labelled(pictures, targets, places), requests[0].rows, found)
+            seed = seed_of("mix", self.seed, first.step)
+            images, labels = mix(images, labels, self.classes, self.augment, seed)
+            views = views[1:]  # the first was only the partner of the second
+        batch = Labelled(
+            images,
+            labels,
+            _numbers(view.place for view in views),
+            _stacked([view.mask for view in views]),
+            _numbers(view.request.epoch * self.pictures + view.request.picture for view in views),
+        )
+        return TrainingPart(batch, first.rows, found)
+
+
+def _numbers(values: Iterable[int]) -> Tensor:
+    return torch.tensor(list(values))
+
+
+def _stacked(masks: list[Tensor | None]) -> Tensor | None:
+    some = [mask for mask in masks if mask is not None]
+    return torch.stack(some) if some else None
 
 
 def training_parts(
@@ -167,6 +208,7 @@ def training_parts(
     *,
     steps: range,
     parts: list[tuple[int, int]],
+    masks: Masks | None = None,
     workers: int = 0,
 ) -> Generator[TrainingPart, None, None]:
     """The parts (start, stop) of every global batch that this process forwards, for ``steps``.
@@ -175,9 +217,9 @@ def training_parts(
     ``troubles``; the batch keeps its size.
     """
     loader = DataLoader(
-        _Views(collection, view, order.seed),
+        _Views(collection, view, masks, order.seed),
         batch_sampler=_Plan(order, steps, parts, augment.mixes),
-        collate_fn=_Collate(len(collection.classes), augment, order.seed),
+        collate_fn=_Collate(len(collection), len(collection.classes), augment, order.seed),
         num_workers=workers,
         prefetch_factor=4 if workers else None,
         worker_init_fn=_ignore_signals,
@@ -192,32 +234,48 @@ def _ignore_signals(worker: int) -> None:
     signal(SIGTERM, SIG_IGN)
 
 
+class _Held(NamedTuple):
+    """A picture as it is judged."""
+
+    image: Tensor
+    label: int
+    place: int
+    mask: Tensor | None
+
+
 class _InOrder(Dataset[Any]):
-    def __init__(self, collection: Collection, prepare: Preprocess, tolerant: bool) -> None:
+    def __init__(
+        self, collection: Collection, prepare: Preprocess, masks: Masks | None, tolerant: bool
+    ) -> None:
         self.collection = collection
         self.prepare = prepare
+        self.masks = masks
         self.tolerant = tolerant
 
     def __len__(self) -> int:
         return len(self.collection)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, int, int] | None:
+    def __getitem__(self, index: int) -> _Held | None:
         try:
             image = self.prepare(self.collection.open(index)).image
         except PictureError:
             if self.tolerant:
                 return None
             raise
-        label = self.collection.samples[index].label
-        return image, -1 if label is None else label, index
+        mask = None
+        if self.masks is not None:
+            with drawing("held-out mask", index):
+                mask = self.masks()
+        return _Held(image, self.collection.samples[index].number, index, mask)
 
 
-def _stack(items: list[tuple[Tensor, int, int] | None]) -> Labelled | None:
+def _stack(items: list[_Held | None]) -> Labelled | None:
     good = [item for item in items if item is not None]
     if not good:
         return None
-    images, labels, indices = zip(*good, strict=True)
-    return Labelled(torch.stack(images), torch.tensor(labels), torch.tensor(indices))
+    images = torch.stack([item.image for item in good])
+    labels, indices = _numbers(item.label for item in good), _numbers(item.place for item in good)
+    return Labelled(images, labels, indices, _stacked([item.mask for item in good]))
 
 
 def batches(
@@ -225,10 +283,12 @@ def batches(
     prepare: Preprocess,
     *,
     batch_size: int,
+    masks: Masks | None = None,
     workers: int = 0,
     tolerant: bool = False,
 ) -> Iterator[Labelled]:
-    """All pictures in order, each as ``prepare`` makes it. Labels are -1 where there are none.
+    """All pictures in order, each as ``prepare`` makes it, with the mask that its place in the order draws.
+    Labels are -1 where there are none.
 
     ``tolerant`` leaves out what cannot be read; ``indices`` tell the caller which are there.
 
@@ -236,7 +296,7 @@ def batches(
         PictureError: the first picture that cannot be read, unless ``tolerant``.
     """
     loader = DataLoader(
-        _InOrder(collection, prepare, tolerant),
+        _InOrder(collection, prepare, masks, tolerant),
         batch_size=batch_size,
         collate_fn=_stack,
         num_workers=workers,

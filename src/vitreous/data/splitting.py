@@ -94,6 +94,12 @@ def many(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
+def held_out(names: Sequence[str], seed: int, most: int) -> set[int]:
+    """The places of a tenth of these names, at least one and at most ``most``, in this file's order."""
+    order = sorted(range(len(names)), key=lambda index: _rank(seed, names[index]))
+    return set(order[: min(most, max(1, (len(names) + 5) // 10))])
+
+
 def _held_out(entries: Sequence[Entry], seed: int, parts: tuple[str, ...]) -> dict[str, list[Entry]]:
     members: dict[str, list[Entry]] = {}
     for entry in entries:

@@ -43,6 +43,15 @@ def unpatchify(patches: Tensor, patch: int, rows: int, cols: int) -> Tensor:
     return cut.permute(0, 3, 1, 4, 2, 5).reshape(batch, -1, rows * patch, cols * patch)
 
 
+def blank(images: Tensor, hidden: Tensor, patch: int) -> Tensor:
+    """(B, C, H, W), which patches are hidden (B, P) bool -> the pictures with zeros there."""
+    height, width = images.shape[-2:]
+    rows, cols = -(-height // patch), -(-width // patch)
+    cells = hidden.view(-1, 1, rows, cols)
+    pixels = cells.repeat_interleave(patch, 2).repeat_interleave(patch, 3)  # (B, 1, rows * p, cols * p)
+    return images.masked_fill(pixels[..., :height, :width], 0.0)
+
+
 class PatchTokens(nn.Module):
     """x_p E: every patch, flattened, times one matrix.
 

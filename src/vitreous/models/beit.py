@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from vitreous.backbones.vit import ViT
+from vitreous.layers.patches import blank
 from vitreous.models.config import MaskedTokensConfig
-from vitreous.models.model import Model
+from vitreous.models.model import Model, mean_of_patches
 
 
 class VisualTokenLogits(NamedTuple):
@@ -42,8 +43,15 @@ class MaskedTokens(Model):
         """(B, C, H, W), and which patches are hidden, (B, P) bool -> logits (B, P, K); None hides none."""
         embed = self.backbone.embed
         layout = embed.layout(images)
+        if hidden is not None and self.config.backbone.stem == "conv":
+            # Its convolutions overlap: a visible patch must not be told of its hidden neighbours.
+            images = blank(images, hidden, self.config.backbone.patch)
         patches = embed.patches(images)  # (B, P, D)
         if hidden is not None:
             patches = torch.where(hidden[..., None], self.mask_token, patches)
         tokens = self.backbone.encode(embed.place(patches, layout), layout)  # (B, T+P, D)
         return VisualTokenLogits(self.head(self.head_norm(tokens[:, layout.prefix :])))
+
+    def features(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, D): the mean of the patches, none of them hidden."""
+        return mean_of_patches(self.backbone(images).maps[-1])

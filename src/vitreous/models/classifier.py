@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from vitreous.backbones.config import SwinConfig
 from vitreous.backbones.interface import Backbone, Features
 from vitreous.models.config import ClassifierConfig
-from vitreous.models.model import Model
+from vitreous.models.model import Model, mean_of_patches
 
 
 class Logits(NamedTuple):
@@ -49,12 +49,16 @@ class Classifier(Model):
         """Features -> (B, D): the class token, the mean of all patches, or both, (B, 2 D)."""
         if self.config.pool == "class":
             return features.prefix[:, 0]
-        mean = features.maps[-1].flatten(2).mean(2)
+        mean = mean_of_patches(features.maps[-1])
         return mean if self.config.pool == "mean" else torch.cat([features.prefix[:, 0], mean], dim=1)
 
     def forward(self, images: Tensor) -> Logits:
         """(B, C, H, W) -> logits (B, K)."""
-        return Logits(self.head(self.pool_norm(self.pooled(self.backbone(images)))))
+        return Logits(self.head(self.features(images)))
+
+    def features(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, D): pooled, and normalised where ``pool_norm`` says so."""
+        return self.pool_norm(self.pooled(self.backbone(images)))
 
 
 def build_head(kind: str, width: int, classes: int) -> nn.Module:

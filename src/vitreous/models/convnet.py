@@ -58,6 +58,17 @@ class ConvNet(Model):
             for module, training in modes:  # a part that somebody froze stays frozen
                 module.training = training
 
+    def features(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) -> (B, D): what the head is given."""
+        given: list[Tensor] = []
+        head = self.get_submodule(head_of(self.config.architecture).name)
+        handle = head.register_forward_pre_hook(lambda module, inputs: given.append(inputs[0]))
+        try:
+            self.forward(images)
+        finally:
+            handle.remove()
+        return given[0]
+
 
 def _built(architecture: ConvNetName, classes: int) -> nn.Module:
     if architecture in REGNETS:

@@ -38,3 +38,7 @@ class DeiT(Model):
         tokens = self.backbone(images).prefix  # (B, T, D)
         own, distilled = self.head(tokens[:, 0]), self.distillation_head(tokens[:, 1])
         return DistilledLogits((own + distilled) / 2, own, distilled)
+
+    def features(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, D): the mean of the class and the distillation token."""
+        return self.backbone(images).prefix[:, :2].mean(1)

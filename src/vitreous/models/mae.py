@@ -15,9 +15,10 @@ from vitreous.backbones.encoder import Encoder
 from vitreous.backbones.interface import Layout
 from vitreous.backbones.vit import ViT, build_vit, initialise
 from vitreous.layers.attention import Attention
+from vitreous.layers.patches import blank
 from vitreous.layers.positions import build_positions
 from vitreous.models.config import MAEConfig
-from vitreous.models.model import Model
+from vitreous.models.model import Model, mean_of_patches
 
 
 class Reconstruction(NamedTuple):
@@ -87,12 +88,20 @@ class MaskedAutoencoder(Model):
             noise = torch.rand(len(images), layout.patches, device=images.device)
         order = noise.argsort(dim=1, stable=True)  # (B, P), visible ones first
         visible = self.config.visible(layout.patches)  # V
+        places = order.argsort(dim=1)  # (B, P), the inverse of ``order``
+        hidden = places >= visible
+        if self.config.backbone.stem == "conv":
+            # Its convolutions overlap: a visible patch must not be told of its hidden neighbours.
+            images = blank(images, hidden, self.config.backbone.patch)
         # The tokens of the whole picture are kept under no name: that would be memory.
         encoded = self.backbone.encode(
             self._seen(images, order[:, :visible], layout), Layout(layout.prefix, 1, visible)
         )  # (B, T+V, D)
-        places = order.argsort(dim=1)  # (B, P), the inverse of ``order``
-        return Reconstruction(self.decoder(encoded, places, layout), places >= visible)
+        return Reconstruction(self.decoder(encoded, places, layout), hidden)
+
+    def features(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, D): the mean of the patches, none of them hidden."""
+        return mean_of_patches(self.backbone(images).maps[-1])
 
     def _seen(self, images: Tensor, kept: Tensor, layout: Layout) -> Tensor:
         """(B, C, H, W), the numbers of the visible patches (B, V) -> embedded tokens (B, T+V, D)."""

@@ -13,7 +13,7 @@ from torch.nn.functional import pixel_shuffle
 
 from vitreous.backbones.swin import Swin
 from vitreous.models.config import SimMIMConfig
-from vitreous.models.model import Model
+from vitreous.models.model import Model, mean_of_patches
 
 
 class Rebuilt(NamedTuple):
@@ -48,3 +48,7 @@ class SimMIM(Model):
         last = self.backbone.look(self.backbone.embed.place(patches, layout), layout).maps[-1]
         painted = pixel_shuffle(self.paint(last), self.stride)  # (B, C, h * s, w * s)
         return Rebuilt(painted[..., :height, :width])
+
+    def features(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, D): the mean of the patches, none of them hidden."""
+        return mean_of_patches(self.backbone(images).maps[-1])

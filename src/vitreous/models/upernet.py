@@ -17,7 +17,7 @@ from torch.nn.functional import adaptive_avg_pool2d, interpolate, max_pool2d
 
 from vitreous.backbones.vit import ViT
 from vitreous.models.config import LEVELS, UPerNetConfig
-from vitreous.models.model import Model
+from vitreous.models.model import Model, mean_of_patches
 
 
 class PlaceLogits(NamedTuple):
@@ -128,6 +128,10 @@ class UPerNet(Model):
         """(B, C, H, W) -> logits (B, K, 4 rows, 4 cols), and the auxiliary head's."""
         maps = self.scales(self.backbone.maps_after(images, self.config.taps))
         return PlaceLogits(self.head(maps), None if self.auxiliary is None else self.auxiliary(maps[2]))
+
+    def features(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, D): the mean of the patches, as the backbone's last norm leaves them."""
+        return mean_of_patches(self.backbone(images).maps[-1])
 
 
 def _resized(grid: Tensor, like: Tensor) -> Tensor:

@@ -8,11 +8,15 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from vitreous.data.loader import Labelled
+from vitreous.data.masks import Masks
 from vitreous.tasks.task import Loss
 
 
 class Classification:
     """Labels (B,) or shares of classes (B, K) against logits (B, K)."""
+
+    masks: Masks | None = None
+    calibrated = True
 
     def __init__(self, smoothing: float = 0.0) -> None:
         self.smoothing = smoothing

@@ -5,6 +5,8 @@ from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor, nn
 
+from vitreous.data.masks import Masks
+
 
 class Loss(NamedTuple):
     """What is minimised: ``total`` (), the mean over the pictures of the batch, and its named parts."""
@@ -14,7 +16,14 @@ class Loss(NamedTuple):
 
 
 class Task(Protocol):
-    """The loop knows no more of a task than this."""
+    """The loop knows no more of a task than this.
+
+    ``masks`` draws which patches of a picture are hidden; None where nothing is. ``calibrated`` says whether
+    the logits tell one class of several, so that a temperature can be fitted to them.
+    """
+
+    masks: Masks | None
+    calibrated: bool
 
     def loss(self, model: nn.Module, batch: Any) -> Loss:
         """A training batch -> the loss, with gradients."""

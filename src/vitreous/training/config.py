@@ -12,7 +12,8 @@ from vitreous.config import from_plain, to_plain
 from vitreous.data.augment import AugmentConfig
 from vitreous.errors import ConfigError, nearest
 from vitreous.models import catalog
-from vitreous.models.config import ModelConfig, is_classifier
+from vitreous.models.config import ModelConfig
+from vitreous.tasks.config import ClassificationConfig, TaskConfig, check_fits, needs_labels
 
 Precision = Literal["auto", "float32", "bfloat16"]
 Track = Literal["auto", "tensorboard", "none"]
@@ -29,20 +30,14 @@ class ModelChoice:
     options: dict[str, Any] = field(default_factory=dict)
 
     def configure(self, classes: int) -> ModelConfig:
-        """The configuration of a new model for so many classes; ConfigError for one that has none."""
-        config = catalog.configure(
+        """The configuration of a new model, for so many classes where it tells any apart."""
+        return catalog.configure(
             self.name,
             classes=classes,
             image_size=self.image_size,
             channels=self.channels,
             options=self.options,
         )
-        if not is_classifier(config):
-            raise ConfigError(
-                f"{self.name} is no classifier of whole pictures, and what it learns is not taught here yet;"
-                " wanted a classifier"
-            )
-        return config
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +77,7 @@ class TrainConfig:
     model: ModelChoice = field(default_factory=ModelChoice)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
-    smoothing: float = 0.1  # of the labels
+    task: TaskConfig = field(default_factory=ClassificationConfig)
     epochs: int = 100
     batch_size: int = 64  # pictures of a global batch, over all processes
     micro_batch: int | None = None  # most pictures that one process forwards at a time
@@ -114,12 +109,15 @@ class TrainConfig:
             raise ConfigError(f"patience must be 1 or more, got {self.patience}")
         if not 0 <= self.average < 1:
             raise ConfigError(f"average is a decay from 0 to below 1, got {self.average}")
-        if not 0 <= self.smoothing < 1:
-            raise ConfigError(f"smoothing is a share from 0 to below 1, got {self.smoothing}")
+        if self.augment.mixes and not needs_labels(self.task):
+            raise ConfigError(
+                f"augment.mixup and augment.cutmix mix labels, and {self.task.kind} has none; set them to 0"
+            )
         if (self.mean is None) != (self.std is None):
             raise ConfigError("mean and std go together: give both, or neither to have them measured")
         if self.model.source is None:
-            self.model.configure(classes=2)  # an unknown name or option is answered here
+            # An unknown name or option is answered here.
+            check_fits(self.task, self.model.configure(classes=2))
         elif replace(self.model, source=None, image_size=None) != ModelChoice() or self.mean is not None:
             raise ConfigError(
                 "model.name, model.channels, model.options, mean and std are for new models; the weights"
@@ -143,12 +141,12 @@ def with_settings(config: TrainConfig, settings: Iterable[str]) -> TrainConfig:
         except yaml.YAMLError as error:
             raise ConfigError(f"--set {path}: {text!r} is not a YAML value") from error
         place, keys = values, path.strip().split(".")
-        free = False  # below model.options any key may stand: the family says which it knows
+        free = False  # below these any key may stand: the family or the kind of task says which it knows
         for depth, key in enumerate(keys):
             if key not in place and not free:
                 where = ".".join(keys[: depth + 1])
                 raise ConfigError(f"--set: unknown key {where!r}{nearest(key, place)}")
-            free = free or keys[: depth + 1] == ["model", "options"]
+            free = free or keys[: depth + 1] in (["model", "options"], ["task"])
             if depth < len(keys) - 1:
                 if not isinstance(place.get(key), dict):
                     raise ConfigError(f"--set: {'.'.join(keys[: depth + 1])!r} has no keys below it")

@@ -19,7 +19,6 @@ from vitreous.errors import Interrupted, TrainingError
 from vitreous.layers.mlp import DropPath
 from vitreous.models.model import Model
 from vitreous.predictor import pick_device
-from vitreous.tasks.classification import Classification
 from vitreous.tasks.task import Task
 from vitreous.training import distributed
 from vitreous.training.clock import Clock
@@ -32,6 +31,7 @@ from vitreous.training.precision import autocast, moved
 from vitreous.training.setup import Setup, set_up
 from vitreous.training.signals import Signals
 from vitreous.training.state import Counters, Learner, load_state, save_state
+from vitreous.training.tasks import build_task
 
 SKIPPED_IN_ROW = 10
 TROUBLED_SHARE = 0.01
@@ -111,7 +111,7 @@ class Loop:
         self.config, self.setup, self.world = config, setup, world
         self.files, self.signals = files, signals
         self.watch: Watcher = watch if world.writes else (lambda moment: None)
-        self.task: Task = Classification(config.smoothing)
+        self.task: Task = build_task(config, setup, world)
         pictures = len(setup.train)
         batch = min(config.batch_size, pictures // world.size * world.size)
         self.parts = distributed.parts_of(batch, config.micro_batch, world)
@@ -174,6 +174,7 @@ class Loop:
             self.order,
             steps=range(self.learner.counters.step, self.steps),
             parts=self.parts,
+            masks=self.task.masks,
             workers=self.config.workers,
         )
 
@@ -334,14 +335,16 @@ class Loop:
         assert isinstance(model, Model)
         lineage: dict[str, Any] = dict(setup.lineage)
         lineage["training"] = {
+            "task": self.config.task.kind,
             "step": counters.best_step if name == "best" else counters.step,
             "seed": self.config.seed,
             "validation": measures,
             "unusable_pictures": counters.troubles,
             "torch": torch.__version__,
         }
-        temperature = self.held_out.temperature(self.judged)
-        checkpoint = Checkpoint(model, setup.preprocess, setup.train.classes, temperature, lineage)
+        classes = setup.train.classes if model.config.classes else ()
+        temperature = self.held_out.temperature(self.judged) if classes and self.task.calibrated else 1.0
+        checkpoint = Checkpoint(model, setup.preprocess, classes, temperature, lineage)
         save(self.files.path / name, checkpoint)
 
     def _unsynchronised(self, model: nn.Module, last: bool) -> Any:

@@ -45,7 +45,9 @@ class HeldOut:
         model.eval()
         sums: dict[str, float] = {}
         read: set[int] = set()
-        for batch in batches(self.own, self.preprocess, batch_size=AT_ONCE, tolerant=True):
+        for batch in batches(
+            self.own, self.preprocess, batch_size=AT_ONCE, masks=self.task.masks, tolerant=True
+        ):
             read.update(batch.indices.tolist())
             with autocast(self.precision, self.world.device):
                 for name, value in self.task.tally(model, moved(batch, self.world.device)).items():

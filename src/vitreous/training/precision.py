@@ -21,4 +21,5 @@ def autocast(precision: Precision, device: torch.device) -> AbstractContextManag
 
 def moved(batch: Labelled, device: torch.device) -> Labelled:
     """The batch on a device."""
-    return Labelled(*(part.to(device, non_blocking=True) for part in batch))
+    parts = (None if part is None else part.to(device, non_blocking=True) for part in batch)
+    return Labelled(*parts)  # type: ignore[arg-type]

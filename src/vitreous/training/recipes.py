@@ -4,6 +4,9 @@ from collections.abc import Callable, Mapping
 
 from vitreous.data.augment import AugmentConfig
 from vitreous.errors import ConfigError, nearest
+from vitreous.models.catalog import CATALOG
+from vitreous.models.config import family_of
+from vitreous.tasks.config import MaskedAutoencodingConfig
 from vitreous.training.config import ModelChoice, OptimizerConfig, TrainConfig
 
 
@@ -72,10 +75,30 @@ def tune(data: str, output: str) -> TrainConfig:
     )
 
 
+def mae(data: str, output: str) -> TrainConfig:
+    """A masked autoencoder on pictures, with or without labels; then ``tune`` goes on with its backbone.
+
+    Command: ``vitreous train pictures/ --recipe mae``, then ``vitreous train pictures/ --from RUN``. What to
+    expect depends on the pictures (``python -m benchmarks.small_sets``).
+    """
+    return TrainConfig(
+        data=data,
+        output=output,
+        model=ModelChoice(name="mae_tiny", options={"normalised_targets": True}),
+        # The paper's: a crop and a flip, and nothing else; hiding most of a picture is change enough.
+        augment=AugmentConfig(crop=(0.2, 1.0), rand_augment=None),
+        task=MaskedAutoencodingConfig(),
+        optimizer=OptimizerConfig(learning_rate=1.5e-3, weight_decay=0.05, betas=(0.9, 0.95)),
+        epochs=400,
+        evaluate_every=20,
+    )
+
+
 RECIPES: Mapping[str, Callable[[str, str], TrainConfig]] = {
     "digits": digits,
     "scratch": scratch,
     "tune": tune,
+    "mae": mae,
 }
 
 
@@ -87,8 +110,14 @@ def recipe(name: str) -> Callable[[str, str], TrainConfig]:
     return RECIPES[name]
 
 
-def default_recipe(data: str, source: str | None) -> str:
+# What a model is taught in a run that named no recipe, where that is not to tell classes apart.
+OF_FAMILY: Mapping[str, str] = {"mae": "mae"}
+
+
+def default_recipe(data: str, source: str | None, model: str | None = None) -> str:
     """The recipe for a run that named none."""
     if source is not None:
         return "tune"
+    if model is not None and model in CATALOG and (taught := OF_FAMILY.get(family_of(CATALOG[model]))):
+        return taught
     return "digits" if data == "digits" else "scratch"

@@ -12,13 +12,14 @@ from vitreous.checkpoints.file import Checkpoint
 from vitreous.checkpoints.source import read_any
 from vitreous.data.collection import Collection
 from vitreous.data.draws import seed_of, seed_torch
-from vitreous.data.folder import check_trainable, read_data
+from vitreous.data.parts import learning_parts
 from vitreous.data.preprocess import Preprocess
 from vitreous.errors import DataError, PictureError
 from vitreous.evaluation.evaluate import trained_on
 from vitreous.evaluation.matching import match
 from vitreous.models import catalog
 from vitreous.models.model import Model
+from vitreous.tasks.config import check_complete, check_fits, needs_labels
 from vitreous.training.config import TrainConfig
 
 MEASURED = 512  # pictures from which mean and standard deviation are taken
@@ -43,17 +44,21 @@ def set_up(config: TrainConfig) -> Setup:
     Raises:
         DataError, ConfigError, CheckpointError: before any long work, in one line.
     """
-    splits = read_data(config.data, seed=config.seed)
-    check_trainable(splits)
+    check_complete(config.task)
+    labelled = needs_labels(config.task)
+    splits = learning_parts(config.data, seed=config.seed, labelled=labelled)
     train, validation = splits.train, splits.validation
-    if train is None or validation is None:  # check_trainable says so in more words
+    if train is None or validation is None:  # learning_parts says so in more words
         raise DataError(f"{config.data}: wanted pictures to train on and to validate with")
     lineage: dict[str, object] = {"data": trained_on(splits, config.data, config.seed)}
     seed_torch("weights", config.seed)
     if config.model.source is not None:
         checkpoint = read_any(Path(config.model.source))
-        train, validation, known = _as_the_model_calls_them(train, validation, checkpoint.classes)
-        parent, notes = _go_on(config, checkpoint, train)
+        known: tuple[str, ...] = ()
+        if labelled:
+            train, validation, known = _as_the_model_calls_them(train, validation, checkpoint.classes)
+        parent, notes = _go_on(config, checkpoint, train if labelled else None)
+        check_fits(config.task, parent.model.config)
         notes = (*known, *notes)
         lineage["from"] = {"source": config.model.source, "lineage": parent.lineage}
         model, preprocess = parent.model, parent.preprocess
@@ -88,11 +93,11 @@ def _as_the_model_calls_them(
 
 
 def _go_on(
-    config: TrainConfig, checkpoint: Checkpoint, train: Collection
+    config: TrainConfig, checkpoint: Checkpoint, train: Collection | None
 ) -> tuple[Checkpoint, tuple[str, ...]]:
     size = config.model.image_size
     image_size = (size, size) if isinstance(size, int) else size
-    return adapt(checkpoint, classes=train.classes, image_size=image_size)
+    return adapt(checkpoint, classes=None if train is None else train.classes, image_size=image_size)
 
 
 def _preprocess(config: TrainConfig, model: Model, train: Collection) -> Preprocess:

@@ -1,0 +1,46 @@
+"""The parts of a data set that a run learns from: with labels, or from pictures alone."""
+
+from vitreous.data.collection import Collection, Splits
+from vitreous.data.folder import check_trainable, read_data
+from vitreous.data.splitting import held_out, many
+from vitreous.errors import DataError
+
+FEWEST = 20  # pictures; with fewer there is nothing to learn that memory could not hold
+MOST_HELD_OUT = 512
+
+
+def learning_parts(source: str, *, seed: int = 0, labelled: bool = True) -> Splits:
+    """Train and validation parts of a data set, and what else it has.
+
+    Without labels any pictures do: the train part of a data set that has labels (its test part stays
+    unseen), or a folder without classes, of which a tenth, at most ``MOST_HELD_OUT``, is held out.
+
+    Raises:
+        DataError: what ``read_data`` refuses; with ``labelled``, what ``check_trainable`` refuses; without,
+            fewer than ``FEWEST`` pictures.
+    """
+    splits = read_data(source, seed=seed)
+    if labelled:
+        check_trainable(splits)
+        return splits
+    pictures = splits.train or splits.test or splits.validation
+    if pictures is None:
+        raise DataError(f"{source}: no pictures")
+    if splits.train is None or splits.validation is None:
+        splits = _split(pictures, splits, seed)
+    count = sum(len(part) for part in (splits.train, splits.validation) if part is not None)
+    if count < FEWEST:
+        raise DataError(
+            f"{pictures.name}: {many(count, 'picture')} to learn from without labels; wanted {FEWEST} or more"
+        )
+    return splits
+
+
+def _split(pictures: Collection, splits: Splits, seed: int) -> Splits:
+    """The pictures as train and validation; a test part beside a train part stays what it is."""
+    out = held_out([sample.name for sample in pictures.samples], seed, MOST_HELD_OUT)
+    train = pictures.select(index for index in range(len(pictures)) if index not in out)
+    validation = pictures.select(sorted(out))
+    test = splits.test if splits.test is not pictures else None
+    how = f"{splits.how}; {len(validation)} of {len(pictures)} held out by seed {seed}"
+    return Splits(train, validation, test, how, seeded=True)
