@@ -121,6 +121,7 @@ def _config(
 
 def _check(config: "TrainConfig", resume: bool) -> None:
     """What is wrong with the data or the place is said before torch is imported."""
+    from vitreous.data.folder import read_data
     from vitreous.data.parts import learning_parts
     from vitreous.tasks.config import check_complete, needs_labels
     from vitreous.training.output import check_free
@@ -128,7 +129,8 @@ def _check(config: "TrainConfig", resume: bool) -> None:
     if _speaks():
         check_free(Path(config.output), config, resume=resume)
     check_complete(config.task)
-    learning_parts(config.data, seed=config.seed, labelled=needs_labels(config.task))
+    splits = read_data(config.data, seed=config.seed)
+    learning_parts(splits, seed=config.seed, labelled=needs_labels(config.task))
 
 
 def _speaks() -> bool:

@@ -1,7 +1,7 @@
 """The parts of a data set that a run learns from: with labels, or from pictures alone."""
 
 from vitreous.data.collection import Collection, Splits
-from vitreous.data.folder import check_trainable, read_data
+from vitreous.data.folder import check_trainable
 from vitreous.data.splitting import held_out, many
 from vitreous.errors import DataError
 
@@ -9,23 +9,22 @@ FEWEST = 20  # pictures; with fewer there is nothing to learn that memory could 
 MOST_HELD_OUT = 512
 
 
-def learning_parts(source: str, *, seed: int = 0, labelled: bool = True) -> Splits:
-    """Train and validation parts of a data set, and what else it has.
+def learning_parts(splits: Splits, *, seed: int = 0, labelled: bool = True) -> Splits:
+    """Train and validation parts of a data set as ``read_data`` gives it, and what else it has.
 
     Without labels any pictures do: the train part of a data set that has labels (its test part stays
     unseen), or a folder without classes, of which a tenth, at most ``MOST_HELD_OUT``, is held out.
 
     Raises:
-        DataError: what ``read_data`` refuses; with ``labelled``, what ``check_trainable`` refuses; without,
-            fewer than ``FEWEST`` pictures.
+        DataError: with ``labelled``, what ``check_trainable`` refuses; without, fewer than ``FEWEST``
+            pictures.
     """
-    splits = read_data(source, seed=seed)
     if labelled:
         check_trainable(splits)
         return splits
     pictures = splits.train or splits.test or splits.validation
     if pictures is None:
-        raise DataError(f"{source}: no pictures")
+        raise DataError("the data has no pictures")
     if splits.train is None or splits.validation is None:
         splits = _split(pictures, splits, seed)
     count = sum(len(part) for part in (splits.train, splits.validation) if part is not None)

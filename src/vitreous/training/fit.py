@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from vitreous.checkpoints.file import Checkpoint, save
 from vitreous.data.augment import TrainingView
+from vitreous.data.collection import Splits
 from vitreous.data.draws import seed_torch
 from vitreous.data.loader import Order, TrainingPart, Trouble, training_parts
 from vitreous.errors import Interrupted, TrainingError
@@ -65,10 +66,12 @@ def fit(
     *,
     resume: bool = False,
     model: nn.Module | None = None,
+    splits: Splits | None = None,
     watch: Watcher | None = None,
 ) -> Run:
     """Train as the configuration says, and leave the run in ``config.output``.
 
+    ``splits`` takes the place of what ``config.data`` names: the folds of a comparison, for one.
     ``model`` takes the place of the configured one: a rival, trained by the same loop on the same
     views. It must return logits as a classifier does; it is left with its best weights, and only
     its measures are written. ``resume`` goes on with an interrupted run, to
@@ -85,7 +88,7 @@ def fit(
         torch.set_num_threads(config.threads or threads)
         files = RunFiles(Path(config.output), config, world)
         files.check(resume)
-        setup = set_up(config)
+        setup = set_up(config, splits)
         files.claim()
         if model is not None:
             setup = setup._replace(model=model)  # type: ignore[arg-type]

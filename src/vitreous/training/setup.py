@@ -10,8 +10,9 @@ from torch import Tensor
 from vitreous.checkpoints.adapt import adapt
 from vitreous.checkpoints.file import Checkpoint
 from vitreous.checkpoints.source import read_any
-from vitreous.data.collection import Collection
+from vitreous.data.collection import Collection, Splits
 from vitreous.data.draws import seed_of, seed_torch
+from vitreous.data.folder import read_data
 from vitreous.data.parts import learning_parts
 from vitreous.data.preprocess import Preprocess
 from vitreous.errors import DataError, PictureError
@@ -38,15 +39,17 @@ class Setup(NamedTuple):
     fingerprint: str
 
 
-def set_up(config: TrainConfig) -> Setup:
-    """Read the data, and build the model or go on with one.
+def set_up(config: TrainConfig, splits: Splits | None = None) -> Setup:
+    """Read the data, unless it is given as ``splits``, and build the model or go on with one.
 
     Raises:
         DataError, ConfigError, CheckpointError: before any long work, in one line.
     """
     check_complete(config.task)
     labelled = needs_labels(config.task)
-    splits = learning_parts(config.data, seed=config.seed, labelled=labelled)
+    if splits is None:
+        splits = read_data(config.data, seed=config.seed)
+    splits = learning_parts(splits, seed=config.seed, labelled=labelled)
     train, validation = splits.train, splits.validation
     if train is None or validation is None:  # learning_parts says so in more words
         raise DataError(f"{config.data}: wanted pictures to train on and to validate with")
