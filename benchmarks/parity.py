@@ -34,7 +34,7 @@ from vitreous.checkpoints.source import read_any
 
 PAGE = Path(__file__).parent.parent / "docs" / "parity.md"
 START, END = "<!-- measured -->", "<!-- end of what was measured -->"
-LIBRARIES = ("timm", "transformers", "torchvision", "torch", "pillow")
+LIBRARIES = ("timm", "transformers", "torchvision", "torch", "pillow", "dall-e")
 
 
 class Row(NamedTuple):

@@ -4,9 +4,12 @@ import importlib.util
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from PIL import Image
 
+from vitreous.cli import main
 from vitreous.training.fit import fit
 from vitreous.training.recipes import digits
 
@@ -15,18 +18,29 @@ ROOT = Path(__file__).parent.parent
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="no chromium to photograph the page with")
 def test_the_pictures_of_the_documentation_can_be_drawn_anew(tmp_path: Path) -> None:
-    specification = importlib.util.spec_from_file_location("pictures", ROOT / "examples" / "pictures.py")
-    assert specification is not None and specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
+    module = _example("pictures")
     run = fit(replace(digits("digits", str(tmp_path / "run")), epochs=1, workers=0))
     module.main(str(run.path), tmp_path / "pictures")
     drawn = sorted(path.name for path in (tmp_path / "pictures").iterdir())
     shown = sorted(path.name for path in (ROOT / "docs" / "pictures").iterdir())
+    shown.remove("gallery.png")  # of a run that takes minutes; ``examples/gallery.py`` photographs it
     assert drawn == shown
+    assert "pictures/gallery.png" in (ROOT / "docs" / "learn.md").read_text()
     for readme in ("README.md", "README.zh-CN.md"):
         text = (ROOT / readme).read_text()
         assert all(f"docs/pictures/{name}" in text for name in shown)
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="no chromium to photograph the page with")
+def test_the_gallery_of_a_pretraining_run_can_be_photographed(tmp_path: Path) -> None:
+    settings = ("model.image_size=8", "model.channels=1", "model.options.patch=2", "epochs=1", "workers=0")
+    run = tmp_path / "run"
+    arguments = ["train", "digits", "--recipe", "mae", "--output", str(run)]
+    assert main([*arguments, *(part for setting in settings for part in ("--set", setting))]) == 0
+    _example("gallery").main(str(run), tmp_path / "gallery.png")
+    picture = Image.open(tmp_path / "gallery.png")
+    assert picture.width > 1000 and 300 < picture.height < 500  # two rows of three cards
+    assert (tmp_path / "gallery.png").stat().st_size < 150_000
 
 
 def test_the_two_readmes_have_the_same_shape() -> None:
@@ -36,6 +50,14 @@ def test_the_two_readmes_have_the_same_shape() -> None:
         assert counts[0] == counts[1], mark
     fenced = [_commands(text) for text in (english, chinese)]
     assert fenced[0] == fenced[1]
+
+
+def _example(name: str) -> Any:
+    specification = importlib.util.spec_from_file_location(name, ROOT / "examples" / f"{name}.py")
+    assert specification is not None and specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
 
 
 def _commands(lines: list[str]) -> list[str]:

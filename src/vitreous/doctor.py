@@ -234,7 +234,7 @@ def _with_label(one: Seen) -> str:
 
 def _counts(collection: Collection) -> dict[str, int]:
     counts = collection.counts()
-    unlabelled = sum(sample.label is None for sample in collection.samples)
+    unlabelled = sum(sample.label is None and not sample.tags for sample in collection.samples)
     return counts | {"": unlabelled} if unlabelled else counts
 
 

@@ -3,10 +3,8 @@
 Shapes: B pictures; C channels; h w view pixels; K classes.
 """
 
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from os import PathLike, cpu_count, fspath
+from os import PathLike, fspath
 from typing import Any, Literal, NamedTuple, overload
 
 import numpy as np
@@ -16,35 +14,40 @@ from PIL import Image, ImageOps
 from torch import Tensor, nn
 
 from vitreous.checkpoints.destination import write_any
-from vitreous.checkpoints.file import Checkpoint
+from vitreous.checkpoints.file import Answers, Checkpoint
 from vitreous.checkpoints.source import read_any
 from vitreous.data.collection import Sample
 from vitreous.data.images import as_rgb, open_picture
 from vitreous.data.preprocess import Preprocess, View
+from vitreous.data.reading import read_ahead
 from vitreous.errors import CheckpointError, ConfigError, InputError, PictureError
-from vitreous.models.config import is_classifier
+from vitreous.models.config import is_classifier, way_to_classes
 from vitreous.models.model import Model
 
-SavedLayout = Literal["vitreous", "transformers", "timm", "torchvision"]
+SavedLayout = Literal["vitreous", "transformers", "timm", "torchvision", "dall_e"]
 Picture = str | PathLike[str] | bytes | Image.Image | NDArray[np.uint8]
 
 Scores = NDArray[np.float32]
 
 
 class Answer(NamedTuple):
-    """One picture's answer: the likeliest class by name and index, its score, and all scores (K,)."""
+    """One picture's answer: the likeliest class by name and index, its score, and all scores (K,). ``labels``
+    are the classes that it shows, the likeliest first: that one, or where it may show several, all whose
+    score is above one half, which may be none."""
 
     label: str
     score: float
     scores: Scores
     index: int  # type: ignore[assignment]  # a field of this name hides tuple's method
+    labels: tuple[str, ...] = ()
 
 
 class Predictor:
     """Answers for pictures, one or many, on one device.
 
     ``temperature`` divides the logits before the softmax; 1, where none was fitted, leaves the plain
-    softmax. ``lineage`` is where the weights come from, as plain values.
+    softmax. With ``answers`` "several" a picture may show any number of the classes, and each score is a
+    sigmoid of its own. ``lineage`` is where the weights come from, as plain values.
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class Predictor:
         temperature: float = 1.0,
         device: str | torch.device = "auto",
         lineage: Mapping[str, Any] | None = None,
+        answers: Answers = "one",
     ) -> None:
         if not temperature > 0:
             raise ConfigError(f"temperature must be above 0, got {temperature}")
@@ -65,6 +69,7 @@ class Predictor:
         self.classes = tuple(classes)
         self.temperature = temperature
         self.lineage = dict(lineage or {})
+        self.answers = answers
 
     def prepare(self, picture: Picture) -> View:
         """A picture, opened or not -> View(image (C, h, w), where it lies on the picture)."""
@@ -109,7 +114,7 @@ class Predictor:
         if batch_size < 1:
             raise ConfigError(f"batch size must be 1 or more, got {batch_size}")
         waiting: list[tuple[Sample, Tensor | PictureError]] = []
-        for pair in self._views(samples, ahead=batch_size):
+        for pair in read_ahead(samples, self.preprocess, ahead=batch_size):
             waiting.append(pair)
             if len(waiting) == batch_size:
                 yield from self._run(waiting)
@@ -120,24 +125,6 @@ class Predictor:
         """The ``count`` likeliest classes of an answer with their scores, the best first."""
         order = np.argsort(-answer.scores, kind="stable")[: max(0, count)]
         return [(self.classes[index], float(answer.scores[index])) for index in order]
-
-    def _views(self, samples: Iterable[Sample], ahead: int) -> Iterator[tuple[Sample, Tensor | PictureError]]:
-        """Decode and prepare in threads, in order, no further ahead than ``ahead`` pictures."""
-        with ThreadPoolExecutor(min(8, cpu_count() or 1)) as pool:
-            queue: deque[tuple[Sample, Future[Tensor | PictureError]]] = deque()
-            for sample in samples:
-                queue.append((sample, pool.submit(self._view, sample)))
-                if len(queue) > ahead:
-                    first, future = queue.popleft()
-                    yield first, future.result()
-            for first, future in queue:
-                yield first, future.result()
-
-    def _view(self, sample: Sample) -> Tensor | PictureError:
-        try:
-            return self.preprocess(sample.open()).image
-        except PictureError as error:
-            return error
 
     def _run(
         self, waiting: Sequence[tuple[Sample, Tensor | PictureError]]
@@ -153,7 +140,7 @@ class Predictor:
         if not self.classes or (config is not None and not is_classifier(config)):
             raise CheckpointError(
                 f"a {type(self.model).__name__} does not say which class a whole picture shows; wanted a"
-                " classifier: tune one from these weights with vitreous train --from"
+                f" classifier: {way_to_classes(config)}"
             )
         with torch.inference_mode():
             logits: Tensor = self.model(images.to(self.device)).logits  # (B, K)
@@ -166,11 +153,21 @@ class Predictor:
         return found
 
     def _answer(self, logits: Scores) -> Answer:
+        if self.answers == "several":
+            return self._tagged(logits)
         scaled = logits / np.float32(self.temperature)
         weights = np.exp(scaled - scaled.max())
         scores = (weights / weights.sum()).astype(np.float32)
         index = int(logits.argmax())
-        return Answer(self.classes[index], float(scores[index]), scores, index)
+        label = self.classes[index]
+        return Answer(label, float(scores[index]), scores, index, (label,))
+
+    def _tagged(self, logits: Scores) -> Answer:
+        scores = np.exp(-np.logaddexp(0, -logits / np.float32(self.temperature))).astype(np.float32)
+        index = int(logits.argmax())
+        order = np.argsort(-logits, kind="stable")
+        labels = tuple(self.classes[place] for place in order if logits[place] > 0)
+        return Answer(self.classes[index], float(scores[index]), scores, index, labels)
 
 
 def load(
@@ -191,6 +188,7 @@ def load(
         temperature=checkpoint.temperature,
         device=place,
         lineage=checkpoint.lineage,
+        answers=checkpoint.answers,
     )
 
 
@@ -205,7 +203,12 @@ def save(predictor: Predictor, directory: str | PathLike[str], *, layout: SavedL
     if not isinstance(model, Model):
         raise ConfigError(f"a {type(model).__name__} cannot be saved; wanted a model of the catalog")
     checkpoint = Checkpoint(
-        model, predictor.preprocess, predictor.classes, predictor.temperature, predictor.lineage
+        model,
+        predictor.preprocess,
+        predictor.classes,
+        predictor.temperature,
+        predictor.lineage,
+        predictor.answers,
     )
     write_any(directory, checkpoint, layout)
 

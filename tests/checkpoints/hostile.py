@@ -102,9 +102,15 @@ def edited_json(path: Path, change: Callable[[dict[str, Any]], Any]) -> None:
 
 def every_case() -> tuple[Case, ...]:
     """All of them."""
-    from tests.checkpoints import hostile_containers, hostile_directories, hostile_pickles, hostile_shards
+    from tests.checkpoints import (
+        hostile_containers,
+        hostile_directories,
+        hostile_pickles,
+        hostile_shards,
+        hostile_whole,
+    )
 
-    files = (*hostile_pickles.CASES, *hostile_containers.CASES)
+    files = (*hostile_pickles.CASES, *hostile_whole.CASES, *hostile_containers.CASES)
     return (*files, *hostile_directories.CASES, *hostile_shards.CASES)
 
 

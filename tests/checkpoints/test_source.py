@@ -42,7 +42,7 @@ def test_a_file_inside_a_model_stands_for_it(tmp_path: Path) -> None:
     assert same(read_any(tmp_path / "model.safetensors").model, checkpoint.model)
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("layout", [layout for layout in LAYOUTS if layout != "dall_e"])
 def test_every_layout_is_told_by_its_contents(tmp_path: Path, layout: str) -> None:
     checkpoint = random_checkpoint()
     write_any(tmp_path / "model", checkpoint, layout)

@@ -104,7 +104,7 @@ def test_an_unknown_model(unharmed: Unharmed, arguments: list[str]) -> None:
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["train", "pictures", "--set", "model.image_size=8"],
+        ["train", "pictures", "--model", "vit_b_16", "--set", "model.image_size=8"],
         ["models", "vit_b_16", "--image-size", "8"],
         ["patches", "pictures/ant/00.png", "--patch", "16", "--size", "8"],
     ],

@@ -26,7 +26,7 @@ def test_layouts_are_those_that_are_written() -> None:
     assert LAYOUTS == destination.LAYOUTS
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("layout", [layout for layout in LAYOUTS if layout != "dall_e"])
 def test_every_layout_is_written_and_read_back(run: Run, model: Path, layout: str, tmp_path: Path) -> None:
     said = run("convert", "model", "there", "--to", layout)
     assert (said.code, said.err) == (0, "")

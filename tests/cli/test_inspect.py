@@ -12,8 +12,8 @@ from vitreous.predictor import save
 KEYS = {
     "name", "container", "layout", "tensors", "parameters", "dtypes", "bytes", "sha256", "origin",
     "looks_like", "family", "model", "config", "model_parameters", "catalog_parameters", "preprocess",
-    "classes", "first_classes", "class_names", "temperature", "missing", "left_over", "unused", "assumed",
-    "lineage", "problem", "writable", "not_writable", "loadable",
+    "classes", "first_classes", "class_names", "temperature", "answers", "adapter", "missing", "left_over",
+    "unused", "assumed", "lineage", "problem", "writable", "not_writable", "loadable",
 }  # fmt: skip
 OF_A_MODEL = {"image_size", "channels", "patch", "grid", "layers", "width", "mlp_width", "heads", "positions"}
 

@@ -87,7 +87,7 @@ def test_measuring_adds_a_column_and_says_how(run: Run) -> None:
 def test_what_does_not_fit_is_said_and_the_others_are_measured(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(throughput, "_free", lambda device: 20 * 2**20)
+    monkeypatch.setattr(throughput, "free_memory", lambda device: 20 * 2**20)
     said = run("models", "vit_t*_*16", "--measure", "--device", "cpu")
     assert (said.code, said.rows[1][-1]) == (1, "-")
     assert "vit_ti_16 was not measured: it takes about" in said.err

@@ -1,5 +1,6 @@
 """Masked autoencoders and convolutional networks at the command line: what the verbs do, and refuse."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,7 @@ def autoencoder(tmp_path: Path) -> Path:
         (("predict", "mae", "pictures/ant/00.png"), "vitreous train --from"),
         (("explain", "mae", "pictures/ant/00.png"), "vitreous train --from"),
         (("evaluate", "mae", "pictures"), "vitreous train --from"),
-        (("train", "pictures", "--model", "mae_tiny"), "wanted a classifier"),
+        (("train", "pictures", "--model", "mae_tiny"), "9 pictures to learn from without labels; wanted 20"),
     ],
 )
 def test_one_line_says_that_it_is_no_classifier(
@@ -56,7 +57,9 @@ def test_a_classifier_starts_on_its_backbone_and_what_is_left_out_is_said(
     assert said.code == 0, said.err
     assert "the decoder of the pretraining is left out" in said.err
     trained, pretrained = read_any("run").model, read_any("mae").model
-    assert trained.config.pool == "mean" and trained.config.backbone == pretrained.config.backbone
+    # The last norm is taken after the mean, not before it.
+    assert trained.config.pool == "mean" and trained.config.pool_norm
+    assert trained.config.backbone == replace(pretrained.config.backbone, final_norm=False)
     before = pretrained.backbone.state_dict()
     for key, value in trained.backbone.state_dict().items():
         assert torch.allclose(value, before[key], atol=1e-6), key

@@ -20,6 +20,7 @@ from vitreous.models import catalog
 from vitreous.models.accounting import account
 from vitreous.models.config import (
     ConvNetConfig,
+    DVAEConfig,
     MAEConfig,
     ModelConfig,
     UPerNetConfig,
@@ -43,6 +44,9 @@ def small(name: str) -> ModelConfig:
     config: Any = catalog.configure(name, classes=5)
     if isinstance(config, ConvNetConfig):
         return replace(config, image_size=(64, 32))
+    if isinstance(config, DVAEConfig):
+        size = (3 * config.stride, 2 * config.stride)
+        return replace(config, codes=40, width=16, code_width=12, image_size=size)
     backbone = config.backbone
     if isinstance(backbone, SwinConfig):
         size = (6 * backbone.patch, 4 * backbone.patch)
@@ -96,6 +100,8 @@ def test_answers_at_the_native_size_and_off_it(model: Model) -> None:
 def test_features_keep_the_contract_of_backbones(model: Model) -> None:
     if isinstance(model.config, ConvNetConfig):
         pytest.skip("a network of torchvision, taken as it is")
+    if isinstance(model.config, DVAEConfig):
+        pytest.skip("a tokenizer, whose maps are no features of a backbone")
     backbone = model.backbone
     height, width = 130, 66
     features = backbone(torch.randn(1, 3, height, width))
@@ -113,7 +119,7 @@ def test_a_picture_is_answered_alike_alone_and_in_a_batch(model: Model) -> None:
 def test_every_parameter_gets_a_gradient(model: Model) -> None:
     if not isinstance(model.config, ConvNetConfig):  # whose batch statistics want more than two pictures
         model.train()
-    if isinstance(model.config, UPerNetConfig):
+    if isinstance(model.config, UPerNetConfig | DVAEConfig):
         answer = torch.cat([part.flatten() for part in model(pictures(model))])
     elif model.config.classes or isinstance(model, MaskedAutoencoder):
         answer = run(model, pictures(model))
@@ -138,7 +144,7 @@ def test_config_survives_json_and_counts_the_model(model: Model) -> None:
 
 
 def test_recorded_attention_is_the_fused_one(model: Model) -> None:
-    if isinstance(model.config, ConvNetConfig):
+    if isinstance(model.config, ConvNetConfig | DVAEConfig):
         pytest.skip("a network without attention")
     seen: list[tuple[Tensor, Tensor]] = []
 

@@ -216,7 +216,7 @@ def test_repeated_rows_are_left_out_and_counted(tmp_path: Path) -> None:
     ("text", "reason"),
     [
         ("file,label\na,b\n", "no column 'path'; columns found: 'file', 'label'"),
-        ("path,labels\na,b\n", "no column 'label'.*did you mean 'labels'"),
+        ("path,lable\na,b\n", "no column 'label'.*did you mean 'lable'"),
         ("path,label\n", "no rows; columns found: 'path', 'label'"),
         ("", "no rows"),
         ("path,label\ncat/000.jpg\n", "line 2: the label is empty"),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from vitreous.data.augment import AugmentConfig, TrainingView
 from vitreous.data.collection import Collection, Sample
 from vitreous.data.draws import drawing
-from vitreous.data.loader import Labelled, Order, batches, training_parts
+from vitreous.data.loader import Labelled, Order, batches, numbered_views, training_parts
 from vitreous.data.masks import RandomOrder
 from vitreous.data.preprocess import Preprocess
 from vitreous.errors import PictureError
@@ -121,3 +121,22 @@ def test_evaluation_keeps_the_order_and_skips_nothing() -> None:
     assert torch.equal(stream[1].images[0], PREPARE(data.open(4)).image)
     with pytest.raises(PictureError, match=r"4\.png"):
         list(batches(collection(broken=(4,)), PREPARE, batch_size=4))
+
+
+def test_with_a_number_of_views_they_come_again_in_turn() -> None:
+    data, view = collection(broken=(3,)), TrainingView(PLAIN, PREPARE)
+    order = Order(pictures=len(data), batch=11, seed=7, views=2)
+    seen: dict[int, torch.Tensor] = {}
+    for part in training_parts(data, view, PLAIN, order, steps=range(5), parts=[(0, 11)]):
+        assert part.batch.views is not None
+        for number, image in zip(part.batch.views.tolist(), part.batch.images, strict=True):
+            assert torch.equal(seen.setdefault(number, image), image)
+    assert sorted(seen) == list(range(2 * len(data)))
+    assert len(torch.unique(torch.stack(list(seen.values())), dim=0)) == 2 * len(data)
+    for number in (0, 1):
+        alone = numbered_views(data, view, order, number=number, places=range(2, 9), batch_size=3)
+        for batch in alone:
+            assert batch.views is not None
+            for name, image in zip(batch.views.tolist(), batch.images, strict=True):
+                assert number * len(data) + 2 <= name < number * len(data) + 9
+                assert torch.equal(seen[name], image)

@@ -68,7 +68,7 @@ def test_what_does_not_fit_is_never_built(monkeypatch: pytest.MonkeyPatch) -> No
         raise AssertionError("built")
 
     monkeypatch.setattr(throughput, "build", build)
-    monkeypatch.setattr(throughput, "_free", lambda device: memory_needed(counted, 8))
+    monkeypatch.setattr(throughput, "free_memory", lambda device: memory_needed(counted, 8))
     with pytest.raises(VitreousError, match=r"takes about 0\.\d GiB, and 0\.\d are free"):
         measure(config, CPU)
 

@@ -66,6 +66,16 @@ def test_stem_strides_multiply_to_the_patch() -> None:
         assert product == patch
 
 
+def test_stem_channels_double_from_the_first_up_to_the_width() -> None:
+    def outs(first: int | None) -> list[int]:
+        return [part.out for part in stem_convolutions(3, 64, 8, first)]
+
+    assert outs(32) == [32, 64, 64, 64]
+    assert outs(16) == [16, 32, 64, 64]
+    assert outs(100) == [64, 64, 64, 64]
+    assert outs(None) == [8, 16, 32, 64]
+
+
 def test_one_picture_never_changes_another_in_the_stem() -> None:
     stem = ConvStem(channels=3, width=16, patch=4).train()
     images = torch.randn(3, 3, 8, 8)

@@ -16,6 +16,7 @@ CASES = [
     ("vit_tiny", {"positions": "none", "registers": 3}, (50, 33)),
     ("vit_tiny", {"stem": "conv", "head": "mlp", "layer_scale": 0.1}, (64, 48)),
     ("vit_tiny", {"patch": 14, "stem": "conv", "pool": "mean", "class_token": False}, (56, 28)),
+    ("vit_tiny", {"patch": 8, "stem": "conv", "stem_width": 24}, (32, 48)),
     ("vit_tiny", {"pool": "mean", "pool_norm": True, "final_norm": False, "positions": "sincos2d"}, (40, 40)),
     ("vit_ti_16", {"class_position": False}, (224, 224)),
     ("vit_tiny", {"cut_edges": True}, (50, 33)),

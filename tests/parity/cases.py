@@ -6,6 +6,7 @@ from tests.parity import (
     cases_deit,
     cases_dinov2,
     cases_dinov3,
+    cases_dvae,
     cases_mae,
     cases_swin,
     cases_upernet,
@@ -22,5 +23,6 @@ CASES: tuple[Case, ...] = (
     *cases_deit.CASES,
     *cases_beit.CASES,
     *cases_upernet.CASES,
+    *cases_dvae.CASES,
     *cases_convnet.CASES,
 )

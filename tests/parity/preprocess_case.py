@@ -84,6 +84,9 @@ def transformers_ways(directory: Path) -> tuple[Way, ...]:
 
 
 def _processed(processor: Any, picture: Image.Image) -> NDArray[np.float32]:
+    if type(processor).__name__.startswith("Flava"):  # which prepares pictures for its tokenizer beside
+        made = processor(picture, return_tensors="np", return_codebook_pixels=True)
+        return np.asarray(made["codebook_pixel_values"][0])
     return np.asarray(processor(picture, return_tensors="np")["pixel_values"][0])
 
 

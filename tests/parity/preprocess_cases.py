@@ -11,6 +11,7 @@ from tests.parity.cases_beit import transformers_beit
 from tests.parity.cases_deit import transformers_deit
 from tests.parity.cases_dinov2 import transformers_dinov2
 from tests.parity.cases_dinov3 import transformers_dinov3
+from tests.parity.cases_dvae import flava
 from tests.parity.cases_mae import transformers_mae
 from tests.parity.cases_swin import transformers_swin
 from tests.parity.preprocess_case import (
@@ -134,6 +135,17 @@ PREPROCESS: tuple[PreprocessCase, ...] = (
         "beitv2_base_patch16_224.in1k_ft_in22k_in1k",
     ),
     transformers("mae", transformers_mae, SIZED, "ViTImageProcessor", PUBLISHED, resample=3, **IMAGENET),
+    transformers("dvae", flava, {}, "FlavaImageProcessor", DEFAULTS),
+    transformers(
+        "dvae",
+        flava,
+        {},
+        "FlavaImageProcessor",
+        "bicubic, shorter side 120, pixels not mapped",
+        codebook_size={"shortest_edge": 120},
+        codebook_resample=3,
+        codebook_do_map_pixels=False,
+    ),
     transformers("dinov2", transformers_dinov2, FOURTEEN, "BitImageProcessor", DEFAULTS),
     transformers(
         "dinov2",

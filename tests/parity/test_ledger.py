@@ -44,7 +44,9 @@ def test_every_family_is_converted_with_proof(case: Case, tmp_path: Path) -> Non
     convert(origin, tmp_path / "there", layout, prove=prover(origin, "there", layout, pictures))
     found = read_json(tmp_path / "there" / CERTIFICATE, CERTIFICATE)
     parts = [check["part"] for check in found["checks"] if check["what"] == "logits"]
-    assert parts.count("destination") == (6 if case.back is not None else 0)
+    # DALL-E's classes compute in float32 alone.
+    each = 3 if case.library == "dall_e" else 6
+    assert parts.count("destination") == (each if case.back is not None else 0)
     if case.library in ("timm", "transformers"):
         assert parts.count("source") == 6
     else:

@@ -63,6 +63,54 @@ def test_curves_split_by_what_they_measure() -> None:
     assert words.count("epoch") == 3
 
 
+def test_curves_of_pretraining_show_every_measure_and_dash_the_guess() -> None:
+    rows = [
+        {
+            "epoch": e,
+            "step": 9 * e,
+            "loss": 1 / e,
+            "masked_error": 1.2 / e,
+            "guessing_error": 1.0,
+            "codes": 3.0,
+        }
+        | {"effective_rank": 9.0 + e, "neighbour_accuracy": e / 5, "learning_rate": 0.1, "alarm": "collapse"}
+        for e in (1, 2, 3)
+    ]
+    figure = curves_figure(rows)
+    words = texts(figure)
+    assert {"Loss", "Accuracy", "Effective rank", "Codes", "Learning rate"} <= set(words)
+    assert {"masked error", "guessing error", "neighbour accuracy", "effective rank"} <= set(words)
+    assert "60%" in words and not {"step", "alarm", "skipped steps"} & set(words)
+    dashed = [line for line in figure.svg().splitlines() if "stroke-dasharray" in line]
+    assert len(dashed) == 2  # the guess, and its mark beside its name
+    assert inside(figure)
+
+
+@pytest.mark.parametrize("count", range(1, 8))
+def test_any_number_of_panels_has_room(count: int) -> None:
+    names = [f"measure {number} with a name" for number in range(count)]
+    rows = [{"epoch": epoch, **dict.fromkeys(names, epoch)} for epoch in range(20)]
+    figure = curves_figure(rows)
+    assert figure.width <= 1160 and inside(figure)
+    titles = [name.capitalize() for name in names]
+    assert [word for word in texts(figure) if word in titles] == titles
+
+
+def test_names_of_many_curves_are_put_below_one_another() -> None:
+    rows = [
+        {"epoch": e, **{f"{name}_accuracy": 0.5 for name in ("masked", "guessing", "nearest")}}
+        for e in (1, 2)
+    ]
+    root = ElementTree.fromstring(curves_figure(rows).svg())
+    places = [
+        (float(text.get("x", 0)), float(text.get("y", 0)))
+        for text in root.iter(f"{SVG}text")
+        if str(text.text).endswith(" accuracy")
+    ]
+    assert len(places) == 3 and len({y for _, y in places}) == 2
+    assert max(x for x, _ in places) < 300
+
+
 @pytest.mark.parametrize(
     "rows", [[], [{"epoch": 1, "loss": float("nan")}], [{"step": 5, "loss": 0.0}], [{"loss": None}]]
 )

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from vitreous.report.page import RunReport, explanation_page, run_page
+from vitreous.report.run_page import Trio
 
 from .conftest import Make
 
@@ -231,3 +232,33 @@ def test_the_page_of_a_run_opens(browser: "Browser", tmp_path: Path) -> None:
         assert visit.page.locator("h1").inner_text() == HOSTILE
         line = "getComputedStyle(document.querySelector('svg polyline[stroke=\"var(--accent)\"]')).stroke"
         assert visit.page.evaluate(line) == "rgb(142, 164, 255)"  # the figure has turned dark too
+
+
+@pytest.mark.parametrize(("width", "columns"), [(1240, 3), (390, 1)])
+def test_the_gallery_of_a_pretraining_run(
+    browser: "Browser", tmp_path: Path, width: int, columns: int
+) -> None:
+    original = Image.effect_noise((8, 8), 90)
+    seen = original.convert("RGBA")
+    seen.putalpha(Image.new("L", (8, 8), 0))
+    metrics = [{"epoch": epoch, "loss": 1 / epoch, "effective_rank": 9.0} for epoch in range(1, 9)]
+    report = RunReport(
+        title="MAE",
+        metrics=metrics,
+        gallery=[Trio(HOSTILE, original, seen, original)] * 6,
+        lineage=[("fingerprint of the training pictures", "0123456789abcdef" * 4)],
+    )
+    (tmp_path / "run.html").write_text(run_page(report), "utf-8")
+    with Visit(browser, tmp_path / "run.html", width=width, scheme="dark") as visit:
+        assert visit.page.locator(".gallery figcaption").first.inner_text() == HOSTILE
+        boxes = [image.bounding_box() for image in visit.page.locator(".gallery figure").all()]
+        assert len({round(box["x"]) for box in boxes if box is not None}) == columns
+        images = visit.page.locator(".gallery figure").first.locator("img")
+        sizes = [
+            (box["width"], box["height"]) for box in (image.bounding_box() for image in images.all()) if box
+        ]
+        assert len(sizes) == 3 and all(abs(across - down) < 1 and across > 80 for across, down in sizes)
+        style = "name => getComputedStyle(document.querySelector('.gallery img.hidden'))[name]"
+        assert visit.page.evaluate(style, "imageRendering") == "pixelated"
+        assert "gradient" in visit.page.evaluate(style, "backgroundImage")
+        assert visit.page.evaluate("document.documentElement.scrollWidth") <= width

@@ -1,8 +1,11 @@
+from base64 import b64decode
+from io import BytesIO
+
 import numpy as np
 from PIL import Image
 
 from vitreous.evaluation.classification import scores
-from vitreous.report.run_page import Example, RunReport, held_out, run_page, worst_classes
+from vitreous.report.run_page import Example, RunReport, Trio, held_out, run_page, worst_classes
 
 HOSTILE = "<script>alert(1)</script>"
 
@@ -77,3 +80,60 @@ def test_of_many_classes_the_worst_are_listed() -> None:
     rows = worst_classes(judged(classes=40, count=2000))
     assert len(rows) == 24
     assert [row["f1"] for row in rows] == sorted(row["f1"] for row in rows)
+
+
+def trio(size: tuple[int, int] = (8, 8)) -> Trio:
+    original = Image.effect_noise(size, 90)
+    seen = original.convert("RGBA")
+    seen.putalpha(Image.new("L", size, 0))
+    return Trio(HOSTILE, original, seen, original.convert("RGB"))
+
+
+def test_a_gallery_shows_each_picture_three_times_with_its_name() -> None:
+    page = run_page(RunReport(title="MAE", gallery=[trio(), trio((40, 20))], rebuilding=f"note {HOSTILE}"))
+    assert HOSTILE not in page and page.count("<script>") == 1
+    assert page.count("<img") == 6 and page.count('class="hidden"') == 2
+    assert page.count("example coarse") == 2  # square pixels for small pictures
+    assert 'style="aspect-ratio:40 / 20"' in page
+    for word in ("original", "seen", "rebuilt"):
+        assert page.count(f"<span>{word}</span>") == 2
+    assert "What it makes of pictures" in page
+
+
+def test_a_part_of_a_trio_may_be_missing() -> None:
+    whole = trio()
+    page = run_page(
+        RunReport(title="BEiT", gallery=[whole._replace(rebuilt=None), whole._replace(seen=None)])
+    )
+    assert page.count("<img") == 4
+    assert page.count("<span>seen</span>") == page.count("<span>rebuilt</span>") == 1
+
+
+def test_large_pictures_are_made_small_and_hidden_patches_stay_open() -> None:
+    page = run_page(RunReport(title="MAE", gallery=[trio((1200, 900))] * 12))
+    assert len(page) < 3_000_000
+    hidden = page.split('class="hidden" src="data:image/png;base64,')[1].split('"')[0]
+    picture = Image.open(BytesIO(b64decode(hidden)))
+    assert picture.size == (320, 240) and picture.mode == "RGBA"
+    assert np.asarray(picture)[..., 3].max() == 0
+
+
+def test_warnings_and_lineage_are_text() -> None:
+    page = run_page(
+        RunReport(
+            title="MAE",
+            warnings=[f"collapse of {HOSTILE}"],
+            lineage=[("went on from", HOSTILE)],
+            commands=["vitreous train <x>"],
+            further="Go on",
+        )
+    )
+    assert HOSTILE not in page
+    for words in (
+        "What went wrong",
+        "collapse of &lt;script",
+        "Where these weights",
+        "went on from",
+        "Go on",
+    ):
+        assert words in page

@@ -52,6 +52,7 @@ class ViTConfig:
     image_size: tuple[int, int] = (224, 224)
     channels: int = 3
     stem: Stem = "linear"
+    stem_width: int | None = None  # channels of a conv stem's first layer, which double up to the width
     class_token: bool = True
     distillation_token: bool = False  # stands after the class token
     registers: int = 0
@@ -91,6 +92,10 @@ class ViTConfig:
                 f"patch {self.patch} is larger than the picture of {height}x{across} pixels;"
                 " wanted a smaller patch or a larger picture"
             )
+        if self.stem_width is not None and self.stem_width < 1:
+            raise ConfigError(f"stem_width must be 1 or more, got {self.stem_width}")
+        if self.stem_width is not None and self.stem == "linear":
+            raise ConfigError("stem_width is for a convolutional stem; wanted stem=conv, or no stem_width")
         if self.cut_edges and self.stem != "linear":
             raise ConfigError("a convolutional stem pads edges; wanted cut_edges=false or stem=linear")
 

@@ -31,7 +31,7 @@ class Embedding(nn.Module):
         self.patch = config.patch
         self.grid_at = config.grid_at
         if config.stem == "conv":
-            self.patches: nn.Module = ConvStem(config.channels, width, config.patch)
+            self.patches: nn.Module = ConvStem(config.channels, width, config.patch, config.stem_width)
         else:
             self.patches = PatchTokens(config.channels, width, config.patch, cut_edges=config.cut_edges)
         self.class_token = _tokens(int(config.class_token), width)

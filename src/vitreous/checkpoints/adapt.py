@@ -9,20 +9,24 @@ from vitreous.backbones.config import SwinConfig
 from vitreous.checkpoints.file import Checkpoint
 from vitreous.checkpoints.weights import load_weights
 from vitreous.data.preprocess import Preprocess
+from vitreous.errors import ConfigError
 from vitreous.layers.attention_bias import resize_bias
 from vitreous.layers.layout import Layout
 from vitreous.layers.positions import resize_positions
+from vitreous.models.averaging import as_classifier
 from vitreous.models.classifier import build_head
 from vitreous.models.config import (
     ClassifierConfig,
     ConvNetConfig,
     DeiTConfig,
+    DVAEConfig,
     MAEConfig,
     MaskedTokensConfig,
     ModelConfig,
     SimMIMConfig,
     UPerNetConfig,
     is_classifier,
+    way_to_classes,
     with_image_size,
 )
 
@@ -41,13 +45,16 @@ def adapt(
 
     Where both are what it has, it comes back as it is. Otherwise a new model comes back, which shares
     the tensors that did not change, and a sentence on each thing that did. A new head is linear, small
-    and random (from torch's global generator), and has no fitted temperature. What was pretrained without
-    classes becomes a classifier on the mean of its patches.
+    and random (from torch's global generator), tells one class of several, and has no fitted temperature.
+    What was pretrained without classes becomes a classifier on the mean of its patches.
+
+    Raises:
+        ConfigError: ``classes`` for a tokenizer, which tells none apart.
     """
     notes: list[str] = []
     config, preprocess = checkpoint.model.config, checkpoint.preprocess
     state = dict(checkpoint.model.state_dict())
-    names, temperature = checkpoint.classes, checkpoint.temperature
+    names, temperature, answers = checkpoint.classes, checkpoint.temperature, checkpoint.answers
     if image_size is not None and image_size != config.image_size:
         notes.append(_size_note(config, image_size))
         preprocess = _resized(preprocess, image_size)
@@ -55,21 +62,26 @@ def adapt(
     if classes is not None and classes != names:
         notes += _head_notes(config, len(classes), len(names))
         config, state = _with_head(config, state, len(classes))
-        names, temperature = classes, 1.0
+        names, temperature, answers = classes, 1.0, "one"
     if not notes:
         return checkpoint, ()
     model = load_weights(config, state, "the adapted model", dtype=None)
     model.train(checkpoint.model.training)
-    return Checkpoint(model, preprocess, names, temperature, checkpoint.lineage), tuple(notes)
+    return Checkpoint(model, preprocess, names, temperature, checkpoint.lineage, answers), tuple(notes)
 
 
 def _with_head(
     config: ModelConfig, state: dict[str, Tensor], classes: int
 ) -> tuple[ModelConfig, dict[str, Tensor]]:
     """The configuration and the tensors with new heads for so many classes."""
+    if isinstance(config, DVAEConfig):
+        raise ConfigError(
+            "a dVAE makes tokens of pictures and cannot be tuned to tell classes apart; wanted a backbone:"
+            f" {way_to_classes(config)}"
+        )
     if isinstance(config, MAEConfig | MaskedTokensConfig | SimMIMConfig | UPerNetConfig):
         state = {key: value for key, value in state.items() if key.startswith("backbone.")}
-        config = ClassifierConfig(backbone=config.backbone, pool="mean")
+        config, state = as_classifier(config.backbone, state)
     if isinstance(config, ConvNetConfig):
         from vitreous.models.convnet import head_of  # torchvision, which takes a second to import
 
@@ -93,7 +105,7 @@ def _with_head(
 def _moved(config: ModelConfig, state: dict[str, Tensor], image_size: tuple[int, int]) -> ModelConfig:
     """The configuration for another picture size; learned tables in ``state`` are resized for it."""
     moved = with_image_size(config, image_size)
-    if isinstance(config, ConvNetConfig):
+    if isinstance(config, ConvNetConfig | DVAEConfig):
         return moved
     before = config.backbone
     if isinstance(before, SwinConfig):  # whose windows, and so their tables of offsets, stay as they are
@@ -131,7 +143,7 @@ def _resized(preprocess: Preprocess, image_size: tuple[int, int]) -> Preprocess:
 
 
 def _size_note(config: ModelConfig, after: tuple[int, int]) -> str:
-    backbone = None if isinstance(config, ConvNetConfig) else config.backbone
+    backbone = None if isinstance(config, ConvNetConfig | DVAEConfig) else config.backbone
     blind = backbone is None or (isinstance(backbone, SwinConfig) and backbone.positions == "none")
     what = "preprocessing" if blind else "positions and preprocessing"
     sizes = "x".join(map(str, config.image_size)), "x".join(map(str, after))

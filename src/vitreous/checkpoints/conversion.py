@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 
 from vitreous.checkpoints import file, source
+from vitreous.checkpoints.adapter import WEIGHTS, find_adapter
 from vitreous.checkpoints.destination import OURS, write_any, writer_for
 from vitreous.checkpoints.directory import MANIFEST, Prove, read_json, refuse_overlap, sha256
 from vitreous.checkpoints.file import Checkpoint
@@ -17,7 +18,7 @@ from vitreous.checkpoints.source import read_any
 from vitreous.config import to_plain
 from vitreous.data.preprocess import Preprocess
 from vitreous.errors import CheckpointError, VitreousError
-from vitreous.models.config import ConvNetConfig, ModelConfig, family_of
+from vitreous.models.config import ConvNetConfig, DVAEConfig, ModelConfig, family_of
 
 HALF = (torch.float16, torch.bfloat16)
 # What it means that a setting is another library's.
@@ -102,9 +103,10 @@ def open_origin(said: str, name: str | None = None) -> Origin:
     checkpoint = read_any(said, name, dtype=None)
     kinds = (str(value.dtype).removeprefix("torch.") for value in checkpoint.model.parameters())
     dtypes = tuple(dict.fromkeys(kinds))
-    if ours is not None:
-        whole = file.locate(ours) or ours
-        files: tuple[Path, ...] = (whole / file.WEIGHTS, whole / file.CONFIG)
+    own = ours or find_adapter(path)
+    if own is not None:
+        whole = file.locate(own) or own
+        files: tuple[Path, ...] = (whole / (file.WEIGHTS if ours else WEIGHTS), whole / file.CONFIG)
         family = family_of(checkpoint.model.config)
         return Origin(said, name, OURS, family, files, (), dtypes, checkpoint)
     found = source.find_foreign(path, said)
@@ -170,6 +172,8 @@ def differences(before: Checkpoint, after: Checkpoint) -> Differences:
     lost, changed = [], []
     if before.classes != after.classes:
         lost.append(f"{len(before.classes)} class names became others")
+    if before.answers != after.answers:
+        lost.append(f"answers {before.answers} became {after.answers}")
     for name, (old, new) in _unlike(before.preprocess, after.preprocess).items():
         text = f"preprocessing {name} {old} became {new}"
         if name == "crop_rounding":
@@ -203,6 +207,9 @@ def _settings(config: ModelConfig) -> dict[str, Any]:
     """The values of a configuration under their last names."""
     if isinstance(config, ConvNetConfig):
         return {}
+    if isinstance(config, DVAEConfig):
+        values = to_plain(config)
+        return {key: value for key, value in values.items() if key not in ("image_size", "channels")}
     backbone = to_plain(config.backbone)
     encoder = backbone.pop("encoder", {})
     return {**backbone, **encoder}

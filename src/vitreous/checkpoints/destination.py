@@ -1,10 +1,12 @@
 """Writing a checkpoint in any layout: ours, or a directory that another library loads."""
 
+import json
 import os
 
 from vitreous.checkpoints import file
-from vitreous.checkpoints.directory import Prove, write_directory
+from vitreous.checkpoints.directory import Prove, to_json, write_directory
 from vitreous.checkpoints.file import Checkpoint
+from vitreous.checkpoints.foreign.class_names import PROBLEM, SEVERAL
 from vitreous.checkpoints.foreign.writers import WRITERS
 from vitreous.checkpoints.foreign.writing import Writer
 from vitreous.errors import CheckpointError, nearest
@@ -36,7 +38,21 @@ def write_any(
             f"unknown layout {layout!r}; wanted one of {', '.join(LAYOUTS)}{nearest(layout, LAYOUTS)}"
         )
     files = writer_for(checkpoint.model.config, layout).write(checkpoint)
+    check_sayable(checkpoint.answers, layout)
+    config = files.get(file.CONFIG)
+    if checkpoint.answers == "several" and isinstance(config, bytes):
+        files = {**files, file.CONFIG: to_json({**json.loads(config), PROBLEM: SEVERAL})}
     write_directory(directory, files, prove=prove)
+
+
+def check_sayable(answers: str, layout: str) -> None:
+    """CheckpointError for a model of whose classes a picture may show several, in a layout that has no word
+    for it: whoever read it would take a softmax."""
+    if answers == "several" and layout not in (OURS, "transformers"):
+        raise CheckpointError(
+            f"{layout} cannot say that a picture may show several of the classes (a sigmoid for each);"
+            " write transformers, which can, or keep it as it is"
+        )
 
 
 def writer_for(config: ModelConfig, layout: str) -> Writer:

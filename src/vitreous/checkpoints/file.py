@@ -1,8 +1,9 @@
 """Our own directory: everything that a model needs to answer, in three files.
 
 ``config.json`` holds the format, the family, the model's configuration, its preprocessing, class
-names, temperature and lineage; ``model.safetensors`` the weights under our names; ``manifest.json``
-sizes and SHA-256, which are verified before anything is used. Nothing in it is a pickle.
+names, temperature and lineage, and whether a picture may show several classes; ``model.safetensors``
+the weights under our names; ``manifest.json`` sizes and SHA-256, which are verified before anything is
+used. Nothing in it is a pickle.
 """
 
 import math
@@ -10,7 +11,7 @@ import os
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 
@@ -35,6 +36,10 @@ CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 FORMAT = "vitreous/1"
 KEYS = ("format", "family", "model", "preprocess", "classes", "temperature", "lineage")
+ANSWERS = "answers"  # written only where it is not "one"
+
+# How many of the classes a picture shows: one (scores are a softmax), or any number (a sigmoid for each).
+Answers = Literal["one", "several"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +47,8 @@ class Checkpoint:
     """A model and what must travel with it.
 
     ``classes`` name the logits in order (empty for a model without a head); probabilities are the
-    softmax of logits / ``temperature``; ``lineage`` is where the weights come from, as JSON values.
+    softmax of logits / ``temperature``, or with ``answers`` "several", where a picture may show any number of
+    the classes, the sigmoid of each; ``lineage`` is where the weights come from, as JSON values.
     """
 
     model: Model
@@ -50,6 +56,7 @@ class Checkpoint:
     classes: tuple[str, ...]
     temperature: float = 1.0
     lineage: dict[str, Any] = field(default_factory=dict)
+    answers: Answers = "one"
 
     def __post_init__(self) -> None:
         check(self.model.config, self.preprocess, self.classes, self.temperature)
@@ -71,6 +78,7 @@ def save(directory: str | os.PathLike[str], checkpoint: Checkpoint, *, prove: Pr
         "classes": list(checkpoint.classes),
         "temperature": checkpoint.temperature,
         "lineage": checkpoint.lineage,
+        **said_answers(checkpoint),
     }
     weights = partial(write_safetensors, checkpoint.model.state_dict(), metadata={"format": "pt"})
     write_directory(directory, {CONFIG: to_json(config), WEIGHTS: weights}, prove=prove)
@@ -99,7 +107,13 @@ def read(
         classes=tuple(values["classes"]),
         temperature=float(values["temperature"]),
         lineage=values["lineage"],
+        answers=values.get(ANSWERS, "one"),
     )
+
+
+def said_answers(checkpoint: Checkpoint) -> dict[str, Any]:
+    """What ``config.json`` says of ``answers``: nothing of one, so that older versions read it."""
+    return {} if checkpoint.answers == "one" else {ANSWERS: checkpoint.answers}
 
 
 def read_config(values: dict[str, Any], name: str) -> tuple[ModelConfig, Preprocess]:
@@ -108,7 +122,7 @@ def read_config(values: dict[str, Any], name: str) -> tuple[ModelConfig, Preproc
         raise CheckpointError(
             f"{name}: format {values.get('format')!r}, this version reads {FORMAT!r}; upgrade vitreous"
         )
-    if set(values) != set(KEYS):
+    if set(values) - {ANSWERS} != set(KEYS):
         raise CheckpointError(f"{name}: wanted the keys {', '.join(KEYS)}; got {', '.join(values)}")
     family = values["family"]
     if family not in FAMILIES:
@@ -119,6 +133,8 @@ def read_config(values: dict[str, Any], name: str) -> tuple[ModelConfig, Preproc
     classes = values["classes"]
     if not isinstance(classes, list) or not all(isinstance(label, str) for label in classes):
         raise CheckpointError(f"{name}: classes must be a list of names")
+    if values.get(ANSWERS, "one") not in get_args(Answers):
+        raise CheckpointError(f"{name}: {ANSWERS} must be {' or '.join(get_args(Answers))}")
     if not isinstance(values["temperature"], int | float) or not isinstance(values["lineage"], dict):
         raise CheckpointError(f"{name}: temperature must be a number and lineage an object")
     try:

@@ -12,10 +12,12 @@ import torch
 from torch import Tensor
 
 from vitreous.backbones.config import SwinConfig
-from vitreous.checkpoints import file, source
-from vitreous.checkpoints.destination import LAYOUTS, writer_for
+from vitreous.checkpoints import adapter, file, source
+from vitreous.checkpoints.adapter import AdapterConfig
+from vitreous.checkpoints.destination import LAYOUTS, check_sayable, writer_for
 from vitreous.checkpoints.directory import MANIFEST, read_json, sha256, verify_directory
 from vitreous.checkpoints.foreign.plan import Found, Plan
+from vitreous.checkpoints.foreign.writers import WRITERS
 from vitreous.checkpoints.stored import Stored, open_file
 from vitreous.checkpoints.strangers import looks_like
 from vitreous.checkpoints.weights import blueprint, first_line, listed, load_weights
@@ -24,7 +26,7 @@ from vitreous.data.preprocess import Preprocess
 from vitreous.errors import CheckpointError, printable
 from vitreous.models.accounting import account
 from vitreous.models.catalog import CATALOG
-from vitreous.models.config import ConvNetConfig, ModelConfig, family_of
+from vitreous.models.config import ConvNetConfig, DVAEConfig, ModelConfig, family_of
 from vitreous.models.description import describe
 
 OURS = "vitreous"
@@ -39,11 +41,11 @@ class Passport:
     else is known of who wrote it, ``looks_like`` the kind of model that such tensors are typical of;
     ``model`` the catalog's name of this size, if it has one; ``config`` the whole configuration.
     ``model_parameters`` and ``catalog_parameters`` are what a model of this configuration has, and the
-    catalog's of that name. ``class_names`` is where the names of classes come from. ``missing`` and
-    ``left_over`` are tensors that the layout asks for and does not explain, ``unused`` ones that a
-    classifier does not need, ``assumed`` what the file does not say. ``problem`` says why the file cannot
-    be loaded; ``writable`` are the layouts that it can be written to, ``not_writable`` the others with
-    the reason.
+    catalog's of that name. ``class_names`` is where the names of classes come from. ``adapter`` describes
+    what is no model by itself. ``missing`` and ``left_over`` are tensors that the layout asks for and does
+    not explain, ``unused`` ones that a classifier does not need, ``assumed`` what the file does not say.
+    ``problem`` says why the file cannot be loaded; ``writable`` are the layouts that it can be written to,
+    ``not_writable`` the others with the reason.
     """
 
     name: str
@@ -66,6 +68,8 @@ class Passport:
     first_classes: tuple[str, ...] = ()
     class_names: str | None = None
     temperature: float = 1.0
+    answers: file.Answers = "one"
+    adapter: AdapterConfig | None = None
     missing: tuple[str, ...] = ()
     left_over: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
@@ -99,8 +103,10 @@ def inspect(path: str | os.PathLike[str], name: str | None = None) -> Passport:
     """
     said = os.fspath(path)
     found = source.place(said)
-    ours = source.find_ours(found)
-    return _own(ours, said) if ours is not None else _foreign(found, said, name)
+    ours, alone = source.find_ours(found), adapter.find_adapter(found)
+    if ours is not None:
+        return _own(ours, said)
+    return _foreign(found, said, name) if alone is None else _adapter(alone, said)
 
 
 def _own(directory: Path, said: str) -> Passport:
@@ -112,7 +118,7 @@ def _own(directory: Path, said: str) -> Passport:
     problem = _refusal(lambda tensors: load_weights(config, tensors, said), stored, said)
     return Passport(
         **_measures(stored, said, whole),
-        **_of_model(config, problem),
+        **_of_model(config, problem, values.get(file.ANSWERS, "one")),
         layout=OURS,
         origin=OURS,
         problem=problem,
@@ -121,8 +127,37 @@ def _own(directory: Path, said: str) -> Passport:
         first_classes=tuple(values["classes"][:FIRST_CLASSES]),
         class_names=file.CONFIG if config.classes else None,
         temperature=float(values["temperature"]),
+        answers=values.get(file.ANSWERS, "one"),
         missing=tuple(key for key in expected if key not in stored.described),
         left_over=tuple(key for key in stored.described if key not in expected),
+        lineage=values["lineage"],
+    )
+
+
+def _adapter(directory: Path, said: str) -> Passport:
+    """Adapters alone. Whether they can be loaded is found out by reading their base."""
+    own, values = adapter.read_adapter_config(directory, said)
+    whole = verify_directory(directory, name=said)
+    config, preprocess = file.read_config(values, f"{said}/{adapter.CONFIG}")
+    stored = open_file(whole / adapter.WEIGHTS, f"{said}/{adapter.WEIGHTS}")
+    try:
+        source.read_any(said)
+        problem = None
+    except CheckpointError as error:
+        problem = _bare(error, said)
+    return Passport(
+        **_measures(stored, said, whole),
+        **_of_model(config, problem, values.get(file.ANSWERS, "one")),
+        layout=OURS,
+        origin=f"{OURS}, an adapter",
+        adapter=own,
+        problem=problem,
+        family=values["family"],
+        preprocess=preprocess,
+        first_classes=tuple(values["classes"][:FIRST_CLASSES]),
+        class_names=adapter.CONFIG if config.classes else None,
+        temperature=float(values["temperature"]),
+        answers=values.get(file.ANSWERS, "one"),
         lineage=values["lineage"],
     )
 
@@ -154,13 +189,14 @@ def _foreign(path: Path, said: str, name: str | None) -> Passport:
     measures["looks_like"] = measures["looks_like"] if refused else None
     return Passport(
         **measures,
-        **_of_model(plan.config, refused),
+        **_of_model(plan.config, refused, plan.answers),
         layout=plan.layout,
         origin=_origin(plan, found),
         family=plan.family,
         preprocess=plan.preprocess,
         first_classes=plan.classes[:FIRST_CLASSES],
         class_names=_names_from(plan) if plan.classes else None,
+        answers=plan.answers,
         missing=missing,
         left_over=left_over,
         unused=plan.unused,
@@ -186,14 +222,15 @@ def _refusal(load: Callable[[dict[str, Tensor]], object], stored: Stored, said: 
     return None
 
 
-def _of_model(config: ModelConfig, problem: str | None) -> dict[str, Any]:
-    """What follows from a configuration."""
+def _of_model(config: ModelConfig, problem: str | None, answers: str = "one") -> dict[str, Any]:
+    """What follows from a configuration, and from how many classes a picture may show."""
     known = catalog_name(config)
     able: dict[str, str | None] = {}
-    for layout in LAYOUTS if problem is None else ():
+    for layout in _told(config) if problem is None else ():
         try:
             if layout != OURS:
                 writer_for(config, layout)
+                check_sayable(answers, layout)
             able[layout] = None
         except CheckpointError as error:
             able[layout] = str(error)
@@ -206,6 +243,13 @@ def _of_model(config: ModelConfig, problem: str | None) -> dict[str, Any]:
         "writable": tuple(layout for layout, reason in able.items() if reason is None),
         "not_writable": {layout: reason for layout, reason in able.items() if reason is not None},
     }
+
+
+def _told(config: ModelConfig) -> list[str]:
+    """The layouts of which it is told whether they hold a model: those that are for one other family alone
+    are not worth a line."""
+    families = {name: {f for writer in WRITERS.get(name, ()) for f in writer.families} for name in LAYOUTS}
+    return [name for name in LAYOUTS if len(families[name]) != 1 or family_of(config) in families[name]]
 
 
 def _origin(plan: Plan, found: Found) -> str:
@@ -276,6 +320,8 @@ def _size(config: ModelConfig) -> tuple[object, ...]:
     """What two models of the same name have in common."""
     if isinstance(config, ConvNetConfig):
         return (config.architecture,)
+    if isinstance(config, DVAEConfig):
+        return (family_of(config), config.codes, config.groups, config.blocks, config.width)
     backbone = config.backbone
     if isinstance(backbone, SwinConfig):
         return (family_of(config), backbone.width, backbone.depths, backbone.heads, backbone.patch)

@@ -82,6 +82,7 @@ TRANSFORMERS: Mapping[str, _Known] = {
     "Dinov2WithRegistersForImageClassification": _CLASSIFIER,
     "Dinov2WithRegistersModel": _Known("AutoModel", _pooled),
     "DINOv3ViTModel": _Known("AutoModel", _pooled),
+    "FlavaImageCodebook": _Known("FlavaImageCodebook", lambda output, _: output),
 }
 
 
@@ -110,7 +111,7 @@ def load_transformers(place: Path, checkpoint: Checkpoint) -> Peer:
     lost = sorted(key for key in told["missing_keys"] if "pooler" not in key)
     if lost:
         raise NotRun(f"transformers does not find {lost[0]} ({len(lost)} tensors) and draws random values")
-    size = model.config.image_size
+    size = getattr(model.config, "image_size", None)  # FLAVA's tokenizer has none
     native = tuple(size) if isinstance(size, list | tuple) else (size, size)
     takes = inspect.signature(type(model).forward).parameters
 
@@ -145,10 +146,13 @@ def _processor(place: Path, backend: str, grey: bool) -> Transform:
         place, backend=backend, local_files_only=True, trust_remote_code=False
     )
 
+    tokenizes = type(processor).__name__.startswith("Flava")
+    options = {"return_codebook_pixels": True} if tokenizes else {}
+    key = "codebook_pixel_values" if tokenizes else "pixel_values"
+
     def apply(picture: Image.Image) -> Tensor:
-        pixels: Tensor = processor(picture.convert("L") if grey else picture, return_tensors="pt")[
-            "pixel_values"
-        ][0]
+        made = processor(picture.convert("L") if grey else picture, return_tensors="pt", **options)
+        pixels: Tensor = made[key][0]
         return pixels
 
     # What resizes tensors, the only backend of some processors, rounds otherwise than Pillow.

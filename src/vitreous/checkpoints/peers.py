@@ -20,6 +20,7 @@ from vitreous.checkpoints.destination import writer_for
 from vitreous.checkpoints.directory import read_json
 from vitreous.checkpoints.file import Checkpoint
 from vitreous.checkpoints.peer import Hidden, NotRun, Peer, Transform, drawn_in, quiet, require
+from vitreous.checkpoints.peer_dall_e import load_dall_e
 from vitreous.checkpoints.peer_transformers import load_transformers
 from vitreous.checkpoints.stored import open_file
 from vitreous.checkpoints.weights import first_line
@@ -30,7 +31,7 @@ from vitreous.models.config import (
     ConvNetConfig,
 )
 
-DIRECTORIES = ("transformers", "timm", "torchvision")
+DIRECTORIES = ("transformers", "timm", "torchvision", "dall_e")
 # What config.json calls the arguments, and which class of torchvision takes them.
 TORCHVISION = {"vision_transformer": "VisionTransformer", "swin_transformer": "SwinTransformer"}
 # Models of the catalog that torchvision has a builder for, under the same name.
@@ -61,6 +62,7 @@ def peer_of_directory(layout: str, place: Path, checkpoint: Checkpoint, *, ours:
         "transformers": lambda: load_transformers(place, checkpoint),
         "timm": lambda: _timm(place, checkpoint, ours),
         "torchvision": lambda: _torchvision(place, checkpoint),
+        "dall_e": lambda: load_dall_e(place, checkpoint),
     }[layout]
     return _loaded(layout, load, checkpoint)
 
@@ -70,6 +72,9 @@ def peer_of_file(layout: str, place: Path, checkpoint: Checkpoint, name: str | N
     if layout == "google":
         require("timm")
         return _loaded("timm", lambda: _google(place, checkpoint), checkpoint)
+    if layout == "dall_e":
+        require("dall_e")
+        return _loaded(layout, lambda: load_dall_e(place, checkpoint), checkpoint)
     if layout == "torchvision":
         require("torchvision")
         return _loaded(layout, lambda: _torchvision_file(place, checkpoint, name), checkpoint)

@@ -1,7 +1,8 @@
 """A pickle read as data. Its opcodes move plain values about a stack; there is nothing here that could
 be imported, called or built, so what a file asks for can be looked at before anybody obeys it.
 
-Only names of tensors, plain containers and settings are let through. Any other is refused by name.
+Only names of tensors, plain containers and settings are let through, and the classes of a whole model where
+the file is one of those of ``whole``. Any other is refused by name.
 """
 
 import pickle
@@ -11,6 +12,7 @@ from io import BytesIO
 from math import prod
 from typing import Any, NamedTuple
 
+from vitreous.checkpoints.whole import MODELS, MODULES, Module
 from vitreous.errors import CheckpointError
 
 PROGRAM_LIMIT = 16 * 2**20  # bytes of opcodes; a hundred tensors take about 20 kB
@@ -72,11 +74,13 @@ class Storage(NamedTuple):
 
 
 class Numbers(NamedTuple):
-    """A tensor: a view of a storage."""
+    """A tensor: a view of a storage. ``offset`` and ``strides`` are in numbers."""
 
     storage: Storage
     dtype: str
     shape: tuple[int, ...]
+    offset: int
+    strides: tuple[int, ...]
 
 
 class Settings(NamedTuple):
@@ -87,8 +91,8 @@ class Settings(NamedTuple):
 
 
 def read_pickle(program: BytesIO, budget: list[int] | None = None) -> Any:
-    """One value of a pickle: plain values, ``Numbers`` for tensors, ``Settings`` for the rest. ``budget``
-    is how many more opcodes several pickles of one file may have.
+    """One value of a pickle: plain values, ``Numbers`` for tensors, a ``Module`` where it is a whole model,
+    ``Settings`` for the rest. ``budget`` is how many more opcodes several pickles of one file may have.
 
     Raises:
         NeedsCode: it needs something that is not data.
@@ -103,7 +107,7 @@ def read_pickle(program: BytesIO, budget: list[int] | None = None) -> Any:
             if budget[0] < 0:
                 raise CheckpointError(f"more than {STEP_LIMIT} opcodes, no file of weights needs so many")
             if opcode.name == "STOP":
-                return machine.stack.pop()
+                return machine.result()
             machine.step(opcode.name, argument)
     except (IndexError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise ValueError("not a pickle") from error
@@ -115,6 +119,7 @@ class _Machine:
         self.stack: list[Any] = []
         self.below: list[list[Any]] = []
         self.memo: dict[int, Any] = {}
+        self.first: str | None = None  # the first global that it speaks of
 
     def step(self, name: str, argument: Any) -> None:
         if name in _LITERALS:
@@ -129,6 +134,13 @@ class _Machine:
         elif name != "FRAME":
             raise NeedsCode(f"the opcode {name}")
 
+    def result(self) -> Any:
+        """What is left at the end; where classes of a whole model were let through, that model."""
+        value = self.stack.pop()
+        if self.first in MODELS and not (isinstance(value, Module) and value.kind == self.first):
+            raise NeedsCode(self.first)
+        return value
+
     def marked(self) -> list[Any]:
         """What was put on the stack since the last mark."""
         items = self.stack
@@ -140,7 +152,12 @@ class _Machine:
         self.stack = []
 
     def name(self, argument: str) -> None:
-        self.stack.append(_known(argument.replace(" ", ".", 1)))
+        self.stack.append(self.known(argument.replace(" ", ".", 1)))
+
+    def known(self, path: str) -> Name:
+        """A name that may be spoken of: parts of a whole model inside one alone."""
+        self.first = self.first or path
+        return Name(path) if self.first in MODELS and path in MODULES else _known(path)
 
     def instance(self, argument: str) -> None:
         self.name(argument)  # who asks is refused by the name of what was asked for
@@ -148,7 +165,7 @@ class _Machine:
 
     def stacked_name(self, _: Any) -> None:
         name, module = self.stack.pop(), self.stack.pop()
-        self.stack.append(_known(f"{module}.{name}"))
+        self.stack.append(self.known(f"{module}.{name}"))
 
     def put(self, place: int) -> None:
         self.memo[place] = self.stack[-1]
@@ -187,7 +204,11 @@ class _Machine:
         self.update(items)
 
     def persistent(self, _: Any) -> None:
-        self.stack.append(_storage(self.stack.pop()))
+        identity = self.stack.pop()
+        if isinstance(identity, tuple) and identity[:1] in (("module",), (b"module",)):
+            self.stack.append(_class(identity))  # in the format before zip, with the text of its code
+        else:
+            self.stack.append(_storage(identity))
 
     def call(self, _: Any) -> None:
         arguments, called = self.stack.pop(), self.stack.pop()
@@ -195,12 +216,23 @@ class _Machine:
             raise NeedsCode("a call of what is no name")
         self.stack.append(_called(called.path, arguments))
 
+    def new(self, _: Any) -> None:
+        arguments, called = self.stack[-1], self.stack[-2]
+        if not isinstance(called, Name) or called.path not in MODULES:
+            self.call(_)
+            return
+        if arguments != ():
+            raise NeedsCode(f"a call of {called.path}")
+        self.stack[-2:] = [Module(called.path)]
+
     def build(self, _: Any) -> None:
         state = self.stack.pop()
         target = self.stack[-1]
         if isinstance(target, Settings):
             if isinstance(state, dict) and isinstance(target.state, dict):
                 target.state.update(state)
+        elif isinstance(target, Module):
+            target.state = _fill({}, state.items())
         elif not isinstance(target, dict | Numbers):  # those have metadata, which nobody needs
             raise NeedsCode("the state of what has none")
 
@@ -238,7 +270,7 @@ _STEPS: Mapping[str, Callable[[_Machine, Any], None]] = {
     "SETITEMS": lambda machine, _: machine.update(machine.marked()),
     "BINPERSID": _Machine.persistent,
     "REDUCE": _Machine.call,
-    "NEWOBJ": _Machine.call,
+    "NEWOBJ": _Machine.new,
     "BUILD": _Machine.build,
 }
 
@@ -291,6 +323,12 @@ def _fill(target: Any, pairs: Any) -> Any:
     return target
 
 
+def _class(identity: tuple[Any, ...]) -> Name:
+    if len(identity) != 4 or not isinstance(identity[1], Name) or identity[1].path not in MODULES:
+        raise ValueError("a class of no module")
+    return identity[1]
+
+
 def _storage(identity: Any) -> Storage:
     if (
         not isinstance(identity, tuple)
@@ -318,4 +356,4 @@ def _numbers(kind: str, arguments: tuple[Any, ...]) -> Numbers:
     reach = offset + 1 + sum((side - 1) * stride for side, stride in zip(shape, strides, strict=True))
     if prod(shape) and (reach > length or prod(shape) > length):
         raise CheckpointError("refused, a tensor claims more numbers than the file holds")
-    return Numbers(storage, dtype, tuple(shape))
+    return Numbers(storage, dtype, tuple(shape), offset, tuple(strides))

@@ -3,20 +3,24 @@
 import os
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from vitreous.checkpoints import file, stored, strangers
+from vitreous.checkpoints.adapter import find_adapter, read_adapter
 from vitreous.checkpoints.directory import MANIFEST, read_json, verify_directory
 from vitreous.checkpoints.file import Checkpoint
+from vitreous.checkpoints.foreign.class_names import PROBLEM, SEVERAL
 from vitreous.checkpoints.foreign.plan import Found, Plan, Reader
 from vitreous.checkpoints.foreign.readers import READERS
 from vitreous.checkpoints.shards import INDEX, shard_of
 from vitreous.checkpoints.strangers import looks_like
 from vitreous.checkpoints.weights import first_line
 from vitreous.errors import CheckpointError
+from vitreous.models.config import is_classifier
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 HUB_FILES = ("config.json", "preprocessor_config.json", "*.safetensors", "*.safetensors.index.json", MANIFEST)
@@ -46,21 +50,36 @@ def read_any(
 ) -> Checkpoint:
     """Read a model from whatever ``source`` is:
 
-    a model directory of ours; a run directory (its ``best``, else its ``last``); a directory of
-    transformers or timm; a file of weights of timm, torchvision or Google; or a Hub id "owner/name".
+    a model directory of ours; a run directory (its ``best``, else its ``last``); a directory of an adapter,
+    which is merged into its base; a directory of transformers or timm; a file of weights of timm, torchvision
+    or Google; or a Hub id "owner/name".
     ``name`` says the architecture where a file of weights cannot. ``dtype`` is what the weights become;
     None keeps what is stored.
 
     Raises:
         CheckpointError: nothing is there, it is damaged or unsafe, or no layout explains it.
     """
-    said = os.fspath(source)
+    return _read(os.fspath(source), name, dtype, ())
+
+
+def _read(said: str, name: str | None, dtype: torch.dtype | None, above: tuple[Path, ...]) -> Checkpoint:
+    """``above`` are the adapters whose base this is."""
     path = place(said)
-    ours = find_ours(path)
+    ours, adapter = find_ours(path), find_adapter(path)
+    if name is not None and (ours is not None or adapter is not None):
+        raise CheckpointError(f"{said}: says its own architecture; leave out name={name!r}")
     if ours is not None:
-        if name is not None:
-            raise CheckpointError(f"{said}: says its own architecture; leave out name={name!r}")
         return file.read(ours, dtype=dtype, name=said)
+    if adapter is not None:
+        here = adapter.resolve()
+        if here in above:
+            raise CheckpointError(f"{said}: an adapter that is the base of itself")
+        return read_adapter(
+            adapter,
+            said,
+            lambda base: _read(os.fspath(base), None, torch.float32, (*above, here)),
+            dtype=dtype,
+        )
     found = find_foreign(path, said)
     plan = plan_for(found, name)
     lineage = {"source": Path(said).name, **found.stored.wrapping.lineage()}
@@ -74,7 +93,7 @@ def place(source: str) -> Path:
     """The file or directory that a source stands for; a Hub id is downloaded, or found in its cache."""
     path = Path(source)
     try:
-        if path.exists() or find_ours(path) is not None:
+        if path.exists() or find_ours(path) is not None or find_adapter(path) is not None:
             return path
     except (OSError, ValueError):  # a name that no file can have
         pass
@@ -128,6 +147,8 @@ def plan_for(found: Found, name: str | None) -> Plan:
     try:
         _refuse_code(found)
         plan = reader.plan(found, name)
+        if is_classifier(plan.config) and (found.config or {}).get(PROBLEM) == SEVERAL:
+            plan = replace(plan, answers="several")
         _refuse_huge(plan)
     except CheckpointError as error:
         said = str(error) if str(error).startswith(found.name) else f"{found.name}: {error}"

@@ -21,6 +21,9 @@ from vitreous.errors import CheckpointError, printable
 # What other libraries call the weights inside a directory, best first.
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 SUFFIXES = (".safetensors", ".bin", ".pth")
+# Of a discrete VAE, whose two halves its makers keep in two files; and how those may end, best first.
+HALVES = ("encoder", "decoder")
+HALVES_END = (".safetensors", ".pth", ".pt", ".bin", ".pkl")
 ELSEWHERE = (".h5", ".keras", ".msgpack", ".onnx", ".gguf", ".pb", ".tflite", ".index", ".ot")
 
 
@@ -69,7 +72,8 @@ def open_file(path: Path, name: str) -> Stored:
 
 
 def open_directory(directory: Path, name: str) -> Stored:
-    """Weights in a directory of another library: one file, or shards with or without their index.
+    """Weights in a directory of another library: one file, shards with or without their index, or an encoder
+    and a decoder.
 
     Raises:
         CheckpointError: no weights are there, not all shards, several files that could be meant, or an
@@ -84,6 +88,9 @@ def open_directory(directory: Path, name: str) -> Stored:
         inside = sorted(path.name for path in directory.iterdir())
     except OSError as error:
         raise CheckpointError(f"{name}: cannot be read, {error.strerror or 'the system refuses'}") from error
+    halves = {half: next((half + end for end in HALVES_END if half + end in inside), None) for half in HALVES}
+    if any(halves.values()):
+        return _join_halves(directory, {half: file for half, file in halves.items() if file}, name)
     found = [file for file in inside if file.endswith(SUFFIXES)]
     parts = {(part.stem, part.of, part.suffix): part for part in map(shards.shard_of, found) if part}
     if len(parts) == 1 and all(map(shards.shard_of, found)):
@@ -154,6 +161,22 @@ def _join(directory: Path, files: list[str], table: Mapping[str, str] | None, na
     paths = tuple(path for part in held for path in part.files)
     container = f"{held[0].container}, {len(held)} shards"
     return Stored(name, container, paths, shards.joined(part.described for part in held), load)
+
+
+def _join_halves(directory: Path, halves: Mapping[str, str], name: str) -> Stored:
+    """An encoder, a decoder, or both, each with its file; its name stands ahead of its tensors'."""
+    held = {half: peeled(open_file(directory / file, f"{name}/{file}")) for half, file in halves.items()}
+
+    def load() -> dict[str, Tensor]:
+        return {f"{half}.{key}": value for half, part in held.items() for key, value in part.load().items()}
+
+    described = {
+        f"{half}.{key}": value for half, part in held.items() for key, value in part.described.items()
+    }
+    kinds = dict.fromkeys(part.container for part in held.values())
+    container = " and ".join(kinds) + (f", {len(held)} files" if len(held) > 1 else "")
+    files = tuple(path for part in held.values() for path in part.files)
+    return Stored(name, container, files, described, load)
 
 
 def _torch(path: Path, name: str) -> Stored:

@@ -2,7 +2,8 @@
 and the numbers through torch's weights-only reader.
 
 The pickle inside is first read as data (``pickles``), which names whatever is neither a tensor nor a
-plain value and holds every size against the file. torch is only given what has passed.
+plain value and holds every size against the file. torch is only given what has passed. A whole model
+(``whole``) it is not given at all: its tensors are taken from their places.
 """
 
 import sys
@@ -30,6 +31,7 @@ from vitreous.checkpoints.pickles import (
     Storage,
     read_pickle,
 )
+from vitreous.checkpoints.whole import Module, state_of
 from vitreous.errors import CheckpointError
 
 MAGIC = 0x1950A86A20F9469CFC6C  # the first value of the format before zip
@@ -79,6 +81,7 @@ def _zipped(path: Path, name: str) -> Saved:
     if entries[programs[0]].file_size > PROGRAM_LIMIT:
         raise CheckpointError(f"{name}: refused, a pickle of more than {PROGRAM_LIMIT >> 20} MB")
     values = _read(BytesIO(_record(path, entries[programs[0]], name)), name, [STEP_LIMIT])
+    whole, values = isinstance(values, Module), _opened(values, name)
     order = _record(path, entries[f"{root}byteorder"], name) if f"{root}byteorder" in entries else b"little"
     for storage in _storages(values):
         entry = entries.get(f"{root}data/{storage.key}")
@@ -90,6 +93,13 @@ def _zipped(path: Path, name: str) -> Saved:
     def load(wanted: Iterable[Numbers]) -> Any:
         needed = dict.fromkeys(f"{root}data/{tensor.storage.key}" for tensor in wanted)
         _check_sums(path, [entries[entry] for entry in needed], name)
+        if whole:
+            if order.decode("ascii", "replace") != sys.byteorder:
+                raise CheckpointError(
+                    f"{name}: its numbers are in another machine's order of bytes; {ADVICE}"
+                )
+            held = {storage.key: entries[f"{root}data/{storage.key}"] for storage in _storages(values)}
+            return _taken(path, values, {key: _start(path, entry) for key, entry in held.items()}, name)
         # Mapped by path; but torch takes that ending to mean another format.
         mapped = order.decode("ascii", "replace") == sys.byteorder and path.suffix != ".safetensors"
         return _torch_load(path, name, mapped)
@@ -111,6 +121,7 @@ def _streamed(path: Path, name: str) -> Saved:
         if _read(program, name, budget) != VERSION:
             raise ValueError("another version")
         system, values, keys = (_read(program, name, budget) for _ in range(3))
+        whole, values = isinstance(values, Module), _opened(values, name)
         storages = {storage.key: storage for storage in _storages(values)}
         if (
             not isinstance(system, dict)
@@ -120,21 +131,34 @@ def _streamed(path: Path, name: str) -> Saved:
             raise ValueError("another machine")
         if sorted(map(str, keys)) != sorted(storages):
             raise ValueError("other storages")
-        place = program.tell()
+        place, starts = program.tell(), {}
         for key in keys:
             file.seek(place)
+            starts[str(key)] = place + 8
             storage = storages[str(key)]
             if int.from_bytes(file.read(8), "little") != storage.length:
                 raise ValueError("a storage of another length")
             place += 8 + storage.length * SIZES[storage.dtype]
         if place != size:
             raise ValueError("cut short")
-    return Saved("torch, the format before zip", values, lambda _: _torch_load(path, name, mapped=False))
+
+    def load(_: Iterable[Numbers]) -> Any:
+        return _taken(path, values, starts, name) if whole else _torch_load(path, name, mapped=False)
+
+    return Saved("torch, the format before zip", values, load)
 
 
 def _read(program: BytesIO, name: str, budget: list[int]) -> Any:
     try:
         return read_pickle(program, budget)
+    except CheckpointError as error:
+        raise CheckpointError(f"{name}: {error}") from error
+
+
+def _opened(values: Any, name: str) -> Any:
+    """The parameters of a whole model; other values as they are."""
+    try:
+        return state_of(values) if isinstance(values, Module) else values
     except CheckpointError as error:
         raise CheckpointError(f"{name}: {error}") from error
 
@@ -189,6 +213,35 @@ def _parts(path: Path, entries: list[zipfile.ZipInfo], name: str) -> Iterator[me
                 raise CheckpointError(
                     f"{name}: damaged, {entry.filename} is not what its checksum says; get it again"
                 )
+
+
+def _start(path: Path, entry: zipfile.ZipInfo) -> int:
+    """Where the bytes of an entry that is not compressed begin."""
+    with path.open("rb") as file:
+        file.seek(entry.header_offset + 26)
+        header = file.read(4)
+    return (
+        entry.header_offset + 30 + int.from_bytes(header[:2], "little") + int.from_bytes(header[2:], "little")
+    )
+
+
+def _taken(path: Path, values: Any, starts: Mapping[str, int], name: str) -> dict[str, Tensor]:
+    """Tensors by name, each read from where its storage begins."""
+    storages: dict[str, Tensor] = {}
+    with path.open("rb") as file:
+        for storage in _storages(values):
+            file.seek(starts[storage.key])
+            numbers = bytearray(file.read(storage.length * SIZES[storage.dtype]))
+            made = (
+                torch.frombuffer(numbers, dtype=torch.uint8) if numbers else torch.empty(0, dtype=torch.uint8)
+            )
+            storages[storage.key] = made
+    return {
+        key: storages[tensor.storage.key]
+        .view(getattr(torch, tensor.dtype))
+        .as_strided(tensor.shape, tensor.strides, tensor.offset)
+        for key, tensor in values.items()
+    }
 
 
 class _Inert:

@@ -37,6 +37,7 @@ from vitreous.checkpoints.destination import OURS
 from vitreous.checkpoints.directory import to_json
 from vitreous.checkpoints.file import Checkpoint
 from vitreous.checkpoints.peer import Hidden, NotRun, Peer, Transform, quiet
+from vitreous.checkpoints.peer_dall_e import answer_of
 from vitreous.checkpoints.peers import peer_of_directory, peer_of_file
 from vitreous.checkpoints.weights import first_line
 from vitreous.config import to_plain
@@ -44,6 +45,7 @@ from vitreous.data.photographs import Photograph
 from vitreous.data.preprocess import Preprocess
 from vitreous.models.config import (
     ConvNetConfig,
+    DVAEConfig,
     MAEConfig,
     MaskedTokensConfig,
     ModelConfig,
@@ -284,6 +286,8 @@ def sizes_of(config: ModelConfig) -> tuple[Size, ...]:
     height, width = config.image_size
     if isinstance(config, ConvNetConfig):
         step = 32
+    elif isinstance(config, DVAEConfig):
+        step = config.stride
     elif isinstance(config.backbone, SwinConfig):
         step = config.backbone.patch * 2 ** (len(config.backbone.depths) - 1)
     else:
@@ -302,6 +306,8 @@ def _asked(checkpoint: Checkpoint) -> Callable[[Tensor, Hidden], Tensor]:
             return model(images, hidden.noise)[0]
         if isinstance(model.config, MaskedTokensConfig | SimMIMConfig):
             return model(images, hidden.mask)[0]
+        if isinstance(model.config, DVAEConfig):
+            return answer_of(model, images)
         return model(images)[0] / checkpoint.temperature
 
     return answer
@@ -329,7 +335,7 @@ def _answers(
 
 def _hidden(config: ModelConfig, views: Tensor) -> Hidden:
     """The same for both sides: numbers (B, P) for every patch, 40% of which BEiT hides."""
-    patch = 1 if isinstance(config, ConvNetConfig) else config.backbone.patch
+    patch = 1 if isinstance(config, ConvNetConfig | DVAEConfig) else config.backbone.patch
     patches = (views.shape[-2] // patch) * (views.shape[-1] // patch)
     noise = torch.rand(len(views), patches, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     return Hidden(noise, noise > 0.6)

@@ -17,7 +17,7 @@ from vitreous.backbones.config import SwinConfig
 from vitreous.checkpoints.directory import parse_json
 from vitreous.errors import CheckpointError, printable
 from vitreous.models.catalog import build
-from vitreous.models.config import ConvNetConfig, MAEConfig, ModelConfig
+from vitreous.models.config import ConvNetConfig, DVAEConfig, MAEConfig, ModelConfig
 from vitreous.models.model import Model
 
 HEADER_LIMIT = 4 * 2**20  # bytes; a header of 10,000 tensors is about 1 MB
@@ -93,6 +93,13 @@ def refuse_oversize(config: ModelConfig, tensors: int, name: str) -> None:
     """CheckpointError for a configuration that claims much more than a file of so many tensors can
     hold: it must not cost memory to refute it."""
     if isinstance(config, ConvNetConfig):
+        return
+    if isinstance(config, DVAEConfig):
+        if config.groups * config.blocks > min(tensors, BLOCK_LIMIT):
+            raise CheckpointError(
+                f"{name}: says {config.groups} groups of {config.blocks} blocks, but holds only {tensors}"
+                " tensors"
+            )
         return
     backbone = config.backbone
     depth = backbone.depth + (config.decoder_depth if isinstance(config, MAEConfig) else 0)

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from vitreous.cli.advise import advise
 from vitreous.cli.convert import convert
 from vitreous.cli.demo import demo
 from vitreous.cli.doctor import doctor
@@ -33,7 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (demo, train, evaluate, predict, explain, doctor, models, patches, inspect, convert):
+for verb in (demo, train, advise, evaluate, predict, explain, doctor, models, patches, inspect, convert):
     app.command()(verb)
 
 

@@ -13,8 +13,8 @@ from vitreous.errors import CheckpointError, InputError, MissingPackage, nearest
 if TYPE_CHECKING:
     from vitreous.checkpoints.conversion import Origin
 
-LAYOUTS = ("vitreous", "transformers", "timm", "torchvision")
-OTHERS = ("transformers", "timm")  # libraries that are not installed with vitreous
+LAYOUTS = ("vitreous", "transformers", "timm", "torchvision", "dall_e")
+OTHERS = ("transformers", "timm", "dall_e")  # libraries that are not installed with vitreous
 TITLES = ("part", "against", "what", "size", "type", "difference", "of scale", "bound", "verdict", "note")
 
 

@@ -11,7 +11,9 @@ if TYPE_CHECKING:
 
 
 def doctor(
-    data: Annotated[str, typer.Argument(help="Pictures: class folders, a flat folder, a CSV, or 'digits'.")],
+    data: Annotated[
+        str, typer.Argument(help="Pictures: class folders, a flat folder, a CSV, 'digits' or 'scenes'.")
+    ],
     json: Annotated[bool, typer.Option("--json", help="Print JSON, with every case.")] = False,
 ) -> None:
     """Look for unreadable pictures, duplicates, leaks between parts, tiny classes, oddities.

@@ -7,6 +7,7 @@ import typer
 
 from vitreous.cli.files import check_source, write_result
 from vitreous.cli.output import Progress, complain, percent, show, show_json, show_table
+from vitreous.cli.several import show_several
 from vitreous.errors import InputError
 
 if TYPE_CHECKING:
@@ -18,7 +19,9 @@ CLASSES_SHOWN = 30
 
 def evaluate(
     source: Annotated[str, typer.Argument(help="A run, a model directory or a file of weights.")],
-    data: Annotated[str, typer.Argument(help="Labelled pictures: class folders, a CSV, or 'digits'.")],
+    data: Annotated[
+        str, typer.Argument(help="Labelled pictures: class folders, a CSV, 'digits' or 'scenes'.")
+    ],
     split: Annotated[
         str, typer.Option(help="auto (the held-out part), train, validation, test or all.")
     ] = "auto",
@@ -33,6 +36,10 @@ def evaluate(
     allow_unreadable: Annotated[
         bool, typer.Option("--allow-unreadable", help="Judge the rest where files cannot be read.")
     ] = False,
+    neighbours: Annotated[
+        bool,
+        typer.Option("--neighbours", help="Let the nearest train pictures answer; no head needed."),
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Judge a model on labelled pictures.
@@ -45,10 +52,15 @@ def evaluate(
     from vitreous.data.folder import read_data
 
     splits = read_data(data)  # what is wrong with the data is said before torch is imported
+    if neighbours:
+        _check_neighbours(splits, output)
     from vitreous.evaluation.evaluate import evaluate as judge
     from vitreous.predictor import load
 
     predictor = load(source, name=name, device=device)
+    if neighbours:
+        _judge_neighbours(predictor, splits, data, split, batch_size, allow_unreadable, json)
+        return
     with Progress(f"evaluating on {data}", quiet=json) as progress:
         result = judge(
             predictor,
@@ -62,9 +74,71 @@ def evaluate(
     if json:
         show_json(result)
         return
-    _show(result)
+    if result.get("answers") == "several":
+        show_several(result)
+    else:
+        _show(result)
     for path in written:
         show(f"wrote {path}")
+    for row in result["unreadable"]:
+        complain(f"left out {row['name']}: {row['reason']}")
+
+
+def _check_neighbours(splits: "Splits", output: Path | None) -> None:
+    from vitreous.data.folder import check_trainable
+
+    if output is not None:
+        raise InputError("--neighbours writes no files; leave out --output, or take --json")
+    check_trainable(splits if splits.validation is not None else splits._replace(validation=splits.test))
+    if splits.train is not None:
+        splits.train.refuse_tags("--neighbours")
+
+
+def _judge_neighbours(
+    predictor: "Predictor",
+    splits: "Splits",
+    data: str,
+    split: str,
+    batch_size: int,
+    allow_unreadable: bool,
+    json: bool,
+) -> None:
+    from vitreous.data.folder import read_data
+    from vitreous.evaluation.frozen import evaluate_neighbours
+
+    seed = predictor.lineage.get("data", {}).get("seed", 0)
+    if splits.seeded and seed:
+        splits = read_data(data, seed=seed)
+    with Progress(f"looking at {data}", quiet=json) as progress:
+        result = evaluate_neighbours(
+            predictor,
+            splits,
+            split=split,
+            batch_size=batch_size,
+            allow_unreadable=allow_unreadable,
+            progress=progress,
+        )
+    if json:
+        show_json(result)
+        return
+    told, vote = result["data"], result["neighbours"]
+    show(f"{result['n']} pictures of {told['name']}, part {told['part']}; {told['how']}")
+    show(
+        f"answered by the {vote['k']} nearest of {vote['bank']} train pictures ({vote['how']}):"
+        f" cosine similarity of {vote['width']} frozen features, votes weighed at temperature"
+        f" {vote['temperature']:g}"
+    )
+    for note in (told["note"], result["note"]):
+        if note is not None:
+            show(note)
+    show()
+    rows = [
+        _measure("accuracy", result["accuracy"], result["intervals"]["accuracy"]),
+        _measure("mean recall", result["macro"]["recall"], None),
+    ]
+    show_table(["measure", "value", "95% interval"], rows, numbers=["value", "95% interval"])
+    show()
+    _show_classes(result["per_class"])
     for row in result["unreadable"]:
         complain(f"left out {row['name']}: {row['reason']}")
 
@@ -92,6 +166,18 @@ def _show(result: dict[str, Any]) -> None:
     # Of a model that knows more classes than the data has, the others would only be rows of zeros.
     some = data["classes"] < len(result["per_class"])
     per_class = [row for row in result["per_class"] if row["support"] or not some]
+    _show_classes(per_class)
+    if result["mistakes"]:
+        show()
+        worst = result["mistakes"][0]
+        show(
+            f"surest mistake: {worst['name']} is {worst['truth']}, answered {worst['answer']}"
+            f" with {percent(worst['score'])}"
+        )
+
+
+def _show_classes(per_class: list[dict[str, Any]]) -> None:
+    """Precision and recall of every class, or of those that went worst."""
     shown = per_class
     if len(per_class) > CLASSES_SHOWN:
         shown = sorted(per_class, key=lambda row: row["f1"])[:CLASSES_SHOWN]
@@ -102,13 +188,6 @@ def _show(result: dict[str, Any]) -> None:
     ]
     titles = ["class", "precision", "recall", "f1", "pictures"]
     show_table(titles, table, numbers=titles[1:])
-    if result["mistakes"]:
-        show()
-        worst = result["mistakes"][0]
-        show(
-            f"surest mistake: {worst['name']} is {worst['truth']}, answered {worst['answer']}"
-            f" with {percent(worst['score'])}"
-        )
 
 
 def _top(result: dict[str, Any]) -> list[list[str]]:
@@ -131,7 +210,7 @@ def _write(result: dict[str, Any], output: Path) -> list[Path]:
     contents: dict[str, str | bytes] = {
         "scores.json": json.dumps({"made_by": "vitreous"} | result, indent=2, ensure_ascii=False) + "\n"
     }
-    if result["confusion"] is not None:
+    if result.get("confusion") is not None:
         figure = confusion_figure(*_occurring(result))
         contents |= {"confusion.svg": figure.encode(".svg"), "confusion.png": figure.encode(".png")}
     for name, content in contents.items():

@@ -40,6 +40,7 @@ def inspect(
         show(values["name"])
         for title, rows in (
             ("", _verdict(values)),
+            ("adapter", _adapter(values["adapter"])),
             ("model", _model(values)),
             ("answers", _answers(values, passport.preprocess)),
             ("file", _file(values)),
@@ -74,6 +75,15 @@ def _verdict(values: Mapping[str, Any]) -> Iterator[Row]:
         yield "not to", f"{layout}: {reason.split('cannot hold this model: ')[-1]}"
 
 
+def _adapter(adapter: Mapping[str, Any] | None) -> Iterator[Row]:
+    if adapter is None:
+        return
+    layers = adapter["layers"]
+    yield "kind", f"LoRA of rank {adapter['rank']}, alpha {adapter['alpha']:g}, on {len(layers)} layers"
+    yield "layers", _some(layers, len(layers))
+    yield "base", f"{adapter['base']}, weights of SHA-256 {adapter['sha256']}"
+
+
 def _model(values: Mapping[str, Any]) -> Iterator[Row]:
     if values["config"] is None:
         return
@@ -85,9 +95,11 @@ def _model(values: Mapping[str, Any]) -> Iterator[Row]:
     if "patch" in values:
         pictures += f"; patches of {values['patch']}, a grid of {_sides(values['grid'])}"
     yield "pictures", pictures
+    if "codes" in values:
+        yield from _tokens(values)
     if "architecture" in values:
         yield "architecture", values["architecture"]
-    if "width" in values:
+    if "mlp_width" in values:
         yield "blocks", _blocks(values)
     if "positions" in values:
         resize = values.get("bias_resize") or values.get("position_resize")
@@ -106,6 +118,21 @@ def _model(values: Mapping[str, Any]) -> Iterator[Row]:
         yield "pooling", f"{pools.get(values['pool'], values['pool'])}; head {values['head']}"
 
 
+def _tokens(values: Mapping[str, Any]) -> Iterator[Row]:
+    """What a tokenizer makes of a picture, and whether it paints it again."""
+    yield (
+        "tokens",
+        (
+            f"{values['codes']:,} codes, a grid of {_sides(values['grid'])}, one for"
+            f" {values['stride']}x{values['stride']} pixels (stride {values['stride']})"
+        ),
+    )
+    yield "convolutions", f"{values['groups']} groups of {values['blocks']} blocks, width {values['width']}"
+    kind = {"pixels": "pixels", "logit_laplace": "a distribution of each pixel (logit-Laplace)"}
+    paints = f"paints {kind[values['paints']]}; codes of width {values['code_width']}"
+    yield "decoder", paints if values["decoder"] else "none, it only makes tokens"
+
+
 def _blocks(values: Mapping[str, Any]) -> str:
     sizes = {"width": values["width"], "MLP": values["mlp_width"]}
     layers = values.get("depths") or values["layers"]
@@ -118,9 +145,12 @@ def _answers(values: Mapping[str, Any], preprocess: "Preprocess | None") -> Iter
     if values["config"] is None:
         return
     count, first = values["classes"], values["first_classes"]
-    yield "classes", f"{count:,}: {_some(first, count)}" if count else "none, a backbone"
+    none = "none, a tokenizer" if "codes" in values else "none, a backbone"
+    yield "classes", f"{count:,}: {_some(first, count)}" if count else none
     if values["class_names"]:
         yield "their names", values["class_names"]
+    if values["answers"] == "several":
+        yield "answers", "any number of classes a picture, a sigmoid each"
     if values["temperature"] != 1.0:
         yield "temperature", f"{values['temperature']:.4g}"
     if preprocess is not None:

@@ -227,9 +227,9 @@ def _chosen(
 def _patched(names: Iterable[str]) -> tuple[str, ...]:
     """Those that a size of patches can be chosen for."""
     from vitreous.models.catalog import CATALOG
-    from vitreous.models.config import ConvNetConfig
+    from vitreous.models.config import ConvNetConfig, DVAEConfig
 
-    return tuple(name for name in names if not isinstance(CATALOG[name], ConvNetConfig))
+    return tuple(name for name in names if not isinstance(CATALOG[name], ConvNetConfig | DVAEConfig))
 
 
 def sizes_of(text: str, option: str) -> list[Size]:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vitreous.cli.chosen import Chosen, choose_run, leaves_open, tell
 from vitreous.cli.files import check_source
 from vitreous.cli.output import Progress, complain, duration, percent, show, show_json_line
-from vitreous.errors import ConfigError
+from vitreous.errors import ConfigError, VitreousError
 
 if TYPE_CHECKING:
     from vitreous.training.config import TrainConfig
@@ -23,7 +24,7 @@ RUNS = Path("runs")
 
 def train(
     data: Annotated[
-        str | None, typer.Argument(help="Labelled pictures: class folders, a CSV, or 'digits'.")
+        str | None, typer.Argument(help="Labelled pictures: class folders, a CSV, 'digits' or 'scenes'.")
     ] = None,
     model: Annotated[str | None, typer.Option(help="A catalog name; 'vitreous models' lists them.")] = None,
     source: Annotated[
@@ -46,14 +47,15 @@ def train(
     """
     if source is not None:
         check_source(source)
-    config = _config(data, output, model, source, recipe, settings or (), resume)
+    config, notes = _config(data, output, model, source, recipe, settings or (), resume)
     _check(config, resume)
     from vitreous.training.fit import fit
 
     with watching(config.epochs, json=json) as watcher:
+        config = tell(config, notes, watcher.progress.note)
         run = fit(config, resume=resume, watch=watcher)
     if _speaks():
-        _show(run, config, json)
+        _show(run, config, json, report=_report(run, config, resume))
 
 
 @contextmanager
@@ -93,12 +95,12 @@ def _config(
     recipe: str | None,
     settings: Sequence[str],
     resume: bool,
-) -> "TrainConfig":
-    """What the arguments ask for; without DATA, what the run to go on with was begun with."""
-    from vitreous.training.config import with_model, with_settings
-    from vitreous.training.output import read_config
-    from vitreous.training.recipes import default_recipe
-    from vitreous.training.recipes import recipe as find_recipe
+) -> Chosen:
+    """What the arguments ask for; without DATA, what the run to go on with was begun with. What they leave
+    open is chosen, and only then there are sentences on it."""
+    from vitreous.training.config import with_settings
+    from vitreous.training.output import CONFIG, read_config
+    from vitreous.training.recipes import configured, default_recipe
 
     if data is None:
         if not resume or output is None:
@@ -107,30 +109,35 @@ def _config(
             raise ConfigError(
                 "--resume without DATA takes all from its run; leave out --model, --from, --recipe"
             )
-        return with_settings(replace(read_config(output), output=str(output)), settings)
-    if model and source:
-        raise ConfigError("--model and --from: the weights say which model they are; give one of the two")
+        return Chosen(with_settings(replace(read_config(output), output=str(output)), settings))
     place = output or RUNS / (Path(data).resolve().name or "data")
-    config = find_recipe(recipe or default_recipe(data, source, model))(data, str(place))
-    if model is not None:
-        config = with_model(config, model)
-    if source is not None:
-        config = replace(config, model=replace(config.model, source=source))
-    return with_settings(config, settings)
+    if not (recipe or model or source) and leaves_open(data, settings):
+        if resume and (place / CONFIG).exists():
+            begun = replace(read_config(place), data=data, output=str(place))
+            return Chosen(with_settings(begun, settings))
+        return choose_run(data, place, settings)
+    name = recipe or default_recipe(data, source, model)
+    return Chosen(configured(data, str(place), name, model, source, settings))
 
 
 def _check(config: "TrainConfig", resume: bool) -> None:
     """What is wrong with the data or the place is said before torch is imported."""
     from vitreous.data.folder import read_data
     from vitreous.data.parts import learning_parts
-    from vitreous.tasks.config import check_complete, needs_labels
+    from vitreous.tasks.config import check_complete, needs_labels, sources_of
     from vitreous.training.output import check_free
+    from vitreous.training.several import check_several
+    from vitreous.training.tuning_config import check_tunable
 
     if _speaks():
         check_free(Path(config.output), config, resume=resume)
     check_complete(config.task)
+    goes_on = config.model.source is not None
+    check_tunable(config.tuning, config.epochs, goes_on=goes_on, labelled=needs_labels(config.task))
+    for needed in sources_of(config.task):
+        check_source(needed)
     splits = read_data(config.data, seed=config.seed)
-    learning_parts(splits, seed=config.seed, labelled=needs_labels(config.task))
+    check_several(config, learning_parts(splits, seed=config.seed, labelled=needs_labels(config.task)).train)
 
 
 def _speaks() -> bool:
@@ -138,16 +145,29 @@ def _speaks() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def _show(run: "Run", config: "TrainConfig", json: bool) -> None:
+def _report(run: "Run", config: "TrainConfig", resumed: bool) -> Path | None:
+    """Write the page of the run. Its weights are there already: without the page it is a run still."""
+    from vitreous.cli.run_report import write_report
+
+    try:
+        return write_report(run, config, [f"vitreous {way}" for way in _ways_on(config)], resumed=resumed)
+    except VitreousError as error:
+        complain(f"no report was written: {error}")
+        return None
+
+
+def _show(run: "Run", config: "TrainConfig", json: bool, report: Path | None) -> None:
     best = str(run.path)
     if json:
         values = {"run": best, "seconds": run.seconds, "steps": run.steps, "epochs": run.epochs}
+        values["report"] = None if report is None else str(report)
         show_json_line({**values, "measures": run.measures})
         return
     measures = _listed(run.measures) or "no validation part"
     epochs = "1 epoch" if run.epochs == 1 else f"{run.epochs} epochs"
-    show(f"trained {epochs} in {duration(run.seconds)}; best on validation: {measures}")
-    show(f"wrote {best}; go on with:")
+    done = "fitted a linear probe" if config.tuning.train == "probe" else f"trained {epochs}"
+    show(f"{done} in {duration(run.seconds)}; best on validation: {measures}")
+    show(f"wrote {best}{'' if report is None else f', to look at: {report}'}; go on with:")
     for command in _ways_on(config):
         show(f"  vitreous {command}")
 
@@ -157,7 +177,11 @@ def _ways_on(config: "TrainConfig") -> list[str]:
 
     run, data = quote(config.output), quote(config.data)
     if needs_labels(config.task):
-        return [f"evaluate {run} {data}", f"predict {run} PICTURE..."]
+        alone = [f"inspect {run}/adapter"] if config.tuning.train == "lora" else []
+        return [f"evaluate {run} {data}", f"predict {run} PICTURE...", *alone]
+    if config.task.kind == "tokenizer":
+        told = f"--recipe beit --set {quote(f'task.tokenizer={config.output}')}"
+        return [f"inspect {run}", f"train {data} {told} --output {quote(f'{config.output}-beit')}"]
     return [f"train {data} --from {run} --output {quote(f'{config.output}-tuned')}"]
 
 
@@ -165,7 +189,7 @@ def _listed(values: Mapping[str, Any]) -> str:
     """Measures for people: loss 0.712, accuracy 97.22%."""
     parts = []
     for name, value in values.items():
-        if "accuracy" in name or name.startswith("top"):
+        if any(kind in name for kind in ("accuracy", "precision", "exact_match")) or name.startswith("top"):
             parts.append(f"{name} {percent(value)}")
         elif isinstance(value, float) and name != "learning_rate":
             parts.append(f"{name} {value:.4f}")

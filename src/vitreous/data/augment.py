@@ -127,7 +127,7 @@ class TrainingView:
 def mix(
     images: Tensor, labels: Tensor, classes: int, config: AugmentConfig, seed: int
 ) -> tuple[Tensor, Tensor]:
-    """Mix every picture with the one before it: (n+1, C, H, W), (n+1,) -> (n, C, H, W), (n, K).
+    """Mix every picture with the one before it: (n+1, C, H, W), (n+1,) or (n+1, K) -> (n, C, H, W), (n, K).
 
     The first picture is only the partner of the second. So a slice of a batch, with the picture
     ahead of it, is mixed exactly as the whole batch would be; torchvision's own MixUp and CutMix,
@@ -148,7 +148,8 @@ def mix(
         share = 1 - (bottom - top) * (right - left) / (height * width)
     else:
         own = own * share + partner * (1 - share)
-    shares = one_hot(labels, classes).to(images.dtype)  # (n+1, K)
+    shares = labels if labels.ndim == 2 else one_hot(labels, classes)  # (n+1, K)
+    shares = shares.to(images.dtype)
     return own, shares[1:] * share + shares[:-1] * (1 - share)
 
 

@@ -15,13 +15,17 @@ import hashlib
 import numpy as np
 
 from vitreous.data.collection import Collection, Sample, Splits
+from vitreous.errors import DataError
 
 TEST, VALIDATION = 360, 144
 _CLASSES = tuple(str(digit) for digit in range(10))
 
 
-def digits() -> Splits:
-    """The digits as three Collections of (8, 8) uint8 pictures, 0 (paper) to 255 (ink)."""
+def digits(options: str = "") -> Splits:
+    """The digits as three Collections of (8, 8) uint8 pictures, 0 (paper) to 255 (ink). They have no
+    ``options``: DataError for any."""
+    if options:
+        raise DataError(f"digits:{options}: digits takes no options; wanted digits alone")
     from sklearn.datasets import load_digits
 
     table = load_digits()

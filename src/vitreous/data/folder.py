@@ -12,17 +12,19 @@ from typing import IO
 
 from vitreous.data.collection import Collection, Sample, Splits
 from vitreous.data.digits import digits
+from vitreous.data.scene_set import scenes
 from vitreous.data.splitting import PARTS, Entry, listed, make_splits, many, normal
+from vitreous.data.table import BETWEEN, read_table
 from vitreous.data.table import SUFFIXES as TABLE_SUFFIXES
-from vitreous.data.table import read_table
 from vitreous.data.walk import Found, find_pictures, folders_in, is_hidden, is_picture
 from vitreous.errors import DataError, nearest, printable
 
-EMBEDDED: dict[str, Callable[[], Splits]] = {"digits": digits}
+# By name; what follows a colon is for each to read.
+EMBEDDED: dict[str, Callable[[str], Splits]] = {"digits": digits, "scenes": scenes}
 
 _WANTED = (
-    "wanted ROOT/CLASS/*.jpg, ROOT/{train,val,test}/CLASS/*.jpg, a CSV with columns path,label,"
-    f" or embedded data ({', '.join(EMBEDDED)})"
+    "wanted ROOT/CLASS/*.jpg, ROOT/{train,val,test}/CLASS/*.jpg, a CSV with columns path,label or"
+    f" path,labels, or embedded data ({', '.join(EMBEDDED)})"
 )
 
 
@@ -31,9 +33,9 @@ def read_data(source: str | Path, *, seed: int = 0) -> Splits:
 
     - ``ROOT/CLASS/*.jpg``: split by ``seed`` within each class (see ``data/splitting.py``)
     - ``ROOT/{train,val,test}/CLASS/*.jpg``: the parts as given; without val, a tenth of train
-    - a CSV with the columns path, label and, if wished, split
+    - a CSV with the columns path, label (or labels, several with | between them) and, if wished, split
     - a folder of pictures without classes: all in ``test``, without labels
-    - the name of embedded data, if there is no such path: "digits"
+    - the name of embedded data, if there is no such path: "digits", "scenes", "scenes:hard,size=32"
 
     Hidden files and files that are no pictures are left out and counted. DataError for anything else.
     """
@@ -47,6 +49,9 @@ def read_data(source: str | Path, *, seed: int = 0) -> Splits:
         entries, repeated = read_table(path, name)
         splits = make_splits(name, entries, seed=seed, origin="table")
         note = f"; left out: {many(repeated, 'repeated row')}" if repeated else ""
+        joined = next((entry.class_name for entry in entries if BETWEEN in entry.class_name), None)
+        if joined is not None:
+            note += f"; {joined!r} is read as one class (call the column 'labels' if it means several)"
         return splits._replace(how=splits.how + note)
     if is_picture(path.name):
         raise DataError(f"{name}: one picture is no data set; {_WANTED}")
@@ -54,8 +59,8 @@ def read_data(source: str | Path, *, seed: int = 0) -> Splits:
 
 
 def check_trainable(splits: Splits) -> None:
-    """DataError unless a classifier can be trained: two classes or more, each with pictures in
-    train, and pictures for validation."""
+    """DataError unless a classifier can be trained: two classes or more (one will do where a picture may show
+    several or none), each with pictures in train, and pictures for validation."""
     train = splits.train
     if train is None:
         other = splits.validation or splits.test
@@ -63,11 +68,13 @@ def check_trainable(splits: Splits) -> None:
         if other is not None and not other.classes:
             raise DataError(f"{name}: no class folders, only pictures without labels; {_WANTED}")
         raise DataError(f"{name}: no train part; {_WANTED}")
-    if len(train.classes) < 2:
+    if len(train.classes) < 2 and not train.tagged:
         only = train.classes[0]
         if all(_is_below_subfolder(sample.name, only) for sample in train.samples):
             only += f" (are its subfolders the classes? then give {train.name}/{only} itself)"
         raise DataError(f"{train.name}: one class only, {only}; a classifier needs two or more")
+    if train.tagged and len(train.classes) == 1 and all(sample.tags for sample in train.samples):
+        raise DataError(f"{train.name}: every train picture shows {train.classes[0]}; give some that do not")
     empty = [class_name for class_name, count in train.counts().items() if not count]
     if empty:
         raise DataError(f"{train.name}: no train pictures of {listed(empty)}")
@@ -124,8 +131,8 @@ def _below(source: str) -> Iterator[Sample]:
 
 
 def _embedded(source: str | Path, name: str, path: Path) -> Splits:
-    if isinstance(source, str) and source in EMBEDDED:
-        return EMBEDDED[source]()
+    if isinstance(source, str) and (embedded := source.partition(":"))[0] in EMBEDDED:
+        return EMBEDDED[embedded[0]](embedded[2])
     known = list(EMBEDDED)
     with suppress(OSError, ValueError):  # without a parent folder there is no neighbour to name
         known += [item.name for item in path.parent.iterdir() if not is_hidden(item.name)]

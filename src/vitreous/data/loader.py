@@ -9,6 +9,7 @@ Shapes: B pictures; C channels; H x W pixels; K classes.
 
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from signal import SIG_IGN, SIGINT, SIGTERM, signal
 from typing import Any, NamedTuple
 
@@ -18,17 +19,19 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from vitreous.data.augment import AugmentConfig, mix
-from vitreous.data.collection import Collection
+from vitreous.data.collection import Collection, several_hot
 from vitreous.data.draws import drawing, seed_of
+from vitreous.data.evenly import Draw, even_draws
 from vitreous.data.masks import Masks
 from vitreous.data.preprocess import Preprocess
 from vitreous.errors import DataError, PictureError
 
 
 class Labelled(NamedTuple):
-    """images (B, C, H, W); labels (B,), -1 where there are none, or shares of classes (B, K); indices (B,)
-    into the collection; masks (B, P), where the task hides patches; views (B,): which random view of which
-    picture this is, epoch * pictures + picture, where it is one."""
+    """images (B, C, H, W); labels (B,), -1 where there are none, or (B, K), shares of classes, of pictures
+    that may show several 0 or 1 for each; indices (B,) into the collection; masks (B, P), where the task
+    hides patches; views (B,): which random view of which picture this is, ``Order.draws`` says its number,
+    number * pictures + picture, where it is one."""
 
     images: Tensor
     labels: Tensor
@@ -54,11 +57,18 @@ class TrainingPart(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """Which pictures each step takes: every epoch is a new permutation, its incomplete end dropped."""
+    """Which pictures each step takes: every epoch is a new permutation, its incomplete end dropped.
+
+    With ``views`` each picture has so many random views, which the epochs take in turn; with 0 it has a new
+    one in every epoch. With ``labels``, one for each picture, every class is drawn as often as any other in
+    epochs of the same length, and a picture has a new view, or the next of its views, each time.
+    """
 
     pictures: int
     batch: int  # pictures of a global batch
     seed: int
+    views: int = 0
+    labels: tuple[int, ...] | None = None
 
     @property
     def steps_per_epoch(self) -> int:
@@ -68,6 +78,23 @@ class Order:
     def epoch_of(self, step: int) -> int:
         """The epoch, from 0, that a step belongs to."""
         return step // self.steps_per_epoch
+
+    def view_of(self, epoch: int) -> int:
+        """The number, from 0, of the view that pictures have in an epoch."""
+        return epoch % self.views if self.views else epoch
+
+    def views_in(self, epochs: int) -> int:
+        """How many of the ``views`` so many epochs can need, the first ones."""
+        return min(self.views, epochs) if self.labels is None else self.views
+
+    def draws(self, epoch: int) -> list[Draw]:
+        """The pictures of an epoch in their order, each with the number of its view."""
+        if self.labels is None:
+            view = self.view_of(epoch)
+            return [Draw(picture, view) for picture in self.permutation(epoch)]
+        return [
+            Draw(picture, self.view_of(times)) for picture, times in even_draws(self.labels, self.seed, epoch)
+        ]
 
     def permutation(self, epoch: int) -> list[int]:
         """The order of all pictures in an epoch."""
@@ -79,7 +106,7 @@ class _Request(NamedTuple):
     """One picture of one part, as it is sent to a loading process."""
 
     step: int
-    epoch: int
+    view: int
     picture: int
     rows: tuple[int, int, int]
 
@@ -98,19 +125,20 @@ class _Plan(Sampler[list[_Request]]):
 
     def __iter__(self) -> Iterator[list[_Request]]:
         size = self.order.batch
-        epoch, permutation = -1, []
+        epoch, draws = -1, list[Draw]()
         for step in self.steps:
             if self.order.epoch_of(step) != epoch:
                 epoch = self.order.epoch_of(step)
-                permutation = self.order.permutation(epoch)
+                draws = self.order.draws(epoch)
             offset = step % self.order.steps_per_epoch * size
-            batch = permutation[offset : offset + size]
+            batch = draws[offset : offset + size]
             for start, stop in self.parts:
                 places = list(range(start, stop))
                 if self.neighbours:  # the picture ahead, round the end of the global batch
                     places.insert(0, (start - 1) % size)
                 rows = (start, stop, size)
-                yield [_Request(step, epoch, batch[place], rows) for place in places]
+                drawn = (batch[place] for place in places)
+                yield [_Request(step, view, picture, rows) for picture, view in drawn]
 
 
 class _View(NamedTuple):
@@ -118,7 +146,7 @@ class _View(NamedTuple):
 
     request: _Request
     image: Tensor
-    label: int
+    truth: int | tuple[int, ...]
     place: int
     mask: Tensor | None
     troubles: list[Trouble]
@@ -144,13 +172,13 @@ class _Views(Dataset[Any]):
 
     def __getitem__(self, request: _Request) -> _View:
         picture, index, troubles = self._open(request.picture)
-        with drawing("view", self.seed, request.epoch, request.picture):
+        with drawing("view", self.seed, request.view, request.picture):
             image = self.view(picture)
         mask = None
         if self.masks is not None:
-            with drawing("mask", self.seed, request.epoch, request.picture):
+            with drawing("mask", self.seed, request.view, request.picture):
                 mask = self.masks()
-        return _View(request, image, self.collection.samples[index].number, index, mask, troubles)
+        return _View(request, image, self.collection.samples[index].truth, index, mask, troubles)
 
     def _open(self, index: int) -> tuple[Image.Image, int, list[Trouble]]:
         """The picture, or the next good one after it, and what was wrong with those passed over."""
@@ -176,7 +204,8 @@ class _Collate:
     def __call__(self, views: list[_View]) -> TrainingPart:
         found = tuple(trouble for view in views for trouble in view.troubles)
         first = views[0].request
-        images, labels = torch.stack([view.image for view in views]), _numbers(view.label for view in views)
+        images = torch.stack([view.image for view in views])
+        labels = _labels([view.truth for view in views], self.classes)
         if self.augment.mixes:
             seed = seed_of("mix", self.seed, first.step)
             images, labels = mix(images, labels, self.classes, self.augment, seed)
@@ -186,13 +215,21 @@ class _Collate:
             labels,
             _numbers(view.place for view in views),
             _stacked([view.mask for view in views]),
-            _numbers(view.request.epoch * self.pictures + view.request.picture for view in views),
+            _numbers(view.request.view * self.pictures + view.request.picture for view in views),
         )
         return TrainingPart(batch, first.rows, found)
 
 
 def _numbers(values: Iterable[int]) -> Tensor:
     return torch.tensor(list(values))
+
+
+def _labels(truths: list[int | tuple[int, ...]], classes: int) -> Tensor:
+    """Labels -> (B,); tags -> (B, K), float32."""
+    tags = [truth for truth in truths if isinstance(truth, tuple)]
+    if tags:
+        return torch.from_numpy(several_hot(tags, classes)).float()
+    return _numbers(truth for truth in truths if isinstance(truth, int))
 
 
 def _stacked(masks: list[Tensor | None]) -> Tensor | None:
@@ -227,6 +264,31 @@ def training_parts(
     yield from loader  # a generator, so that whoever closes it ends the loading processes too
 
 
+def numbered_views(
+    collection: Collection,
+    view: Callable[[Image.Image], Tensor],
+    order: Order,
+    *,
+    number: int,
+    places: range,
+    batch_size: int,
+    workers: int = 0,
+) -> Generator[Labelled, None, None]:
+    """One view of each of these pictures, in order: what an epoch of that number trains on, unmixed."""
+    requests = [_Request(0, number, picture, (0, 0, 0)) for picture in places]
+    starts = range(0, len(requests), batch_size)
+    loader = DataLoader(
+        _Views(collection, view, None, order.seed),
+        batch_sampler=[requests[start : start + batch_size] for start in starts],
+        collate_fn=_Collate(len(collection), len(collection.classes), AugmentConfig(), order.seed),
+        num_workers=workers,
+        prefetch_factor=4 if workers else None,
+        worker_init_fn=_ignore_signals,
+    )
+    for part in loader:
+        yield part.batch
+
+
 def _ignore_signals(worker: int) -> None:
     """Ctrl-C reaches every process of a terminal, and a batch system's SIGTERM every process of a job; the
     run decides when it ends, not its loaders. They end when their queues are closed."""
@@ -238,7 +300,7 @@ class _Held(NamedTuple):
     """A picture as it is judged."""
 
     image: Tensor
-    label: int
+    truth: int | tuple[int, ...]
     place: int
     mask: Tensor | None
 
@@ -264,17 +326,19 @@ class _InOrder(Dataset[Any]):
             raise
         mask = None
         if self.masks is not None:
-            with drawing("held-out mask", index):
+            # By its name, not its place: processes that share the pictures hide what one alone would.
+            with drawing("held-out mask", self.collection.samples[index].name):
                 mask = self.masks()
-        return _Held(image, self.collection.samples[index].number, index, mask)
+        return _Held(image, self.collection.samples[index].truth, index, mask)
 
 
-def _stack(items: list[_Held | None]) -> Labelled | None:
+def _stack(items: list[_Held | None], classes: int) -> Labelled | None:
     good = [item for item in items if item is not None]
     if not good:
         return None
     images = torch.stack([item.image for item in good])
-    labels, indices = _numbers(item.label for item in good), _numbers(item.place for item in good)
+    labels = _labels([item.truth for item in good], classes)
+    indices = _numbers(item.place for item in good)
     return Labelled(images, labels, indices, _stacked([item.mask for item in good]))
 
 
@@ -287,7 +351,7 @@ def batches(
     workers: int = 0,
     tolerant: bool = False,
 ) -> Iterator[Labelled]:
-    """All pictures in order, each as ``prepare`` makes it, with the mask that its place in the order draws.
+    """All pictures in order, each as ``prepare`` makes it, with the mask that its name draws.
     Labels are -1 where there are none.
 
     ``tolerant`` leaves out what cannot be read; ``indices`` tell the caller which are there.
@@ -298,7 +362,7 @@ def batches(
     loader = DataLoader(
         _InOrder(collection, prepare, masks, tolerant),
         batch_size=batch_size,
-        collate_fn=_stack,
+        collate_fn=partial(_stack, classes=len(collection.classes)),
         num_workers=workers,
         prefetch_factor=4 if workers else None,
     )

@@ -5,11 +5,16 @@ SHA-256("<seed>:<name>"), so that it depends on the seed and the names alone and
 machine. Of a class of n pictures a tenth (rounded, at least one) goes to validation and as many to
 test, the rest to train; a class of two gives one to train and one to validation; a class of one
 goes to train. Where the user set test pictures apart, only validation is taken, in the same way.
+
+A picture with several labels is divided with those whose rarest label is the same, as rare ones are the
+hardest to spread (after Sechidis et al., "On the stratification of multi-label data", ECML PKDD 2011); those
+without any are divided among themselves. If that leaves train without a label, one picture of it goes back.
 """
 
 import hashlib
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,12 +32,19 @@ PARTS = {
 
 
 class Entry(NamedTuple):
-    """A picture before it has a place: its class, and its part where the user named one."""
+    """A picture before it has a place: its class, and its part where the user named one; ``tags`` in the
+    place of a class where it may have several, in their order."""
 
     name: str
     path: Path
     class_name: str
     part: str | None = None
+    tags: tuple[str, ...] | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The classes that it shows."""
+        return (self.class_name,) if self.tags is None else self.tags
 
 
 def make_splits(name: str, entries: Sequence[Entry], *, seed: int, origin: str) -> Splits:
@@ -45,10 +57,11 @@ def make_splits(name: str, entries: Sequence[Entry], *, seed: int, origin: str) 
     for entry in entries:
         parts.setdefault(entry.part, []).append(entry)
     seeded = parts.keys() <= {None, "train"}
+    kind = "class" if entries[0].tags is None else "rarest label"
     if seeded:
         everything = [*parts.get("train", ()), *parts.get(None, ())]
         groups = _held_out(everything, seed, ("validation", "test"))
-        how = f"{origin}, split 80/10/10 within each class by seed {seed}"
+        how = f"{origin}, split 80/10/10 within each {kind} by seed {seed}"
     elif "train" in parts and "validation" not in parts:
         groups = _held_out(parts["train"], seed, ("validation",)) | {"test": parts["test"]}
         how = f"{origin}, a tenth of train held out for validation by seed {seed}"
@@ -70,11 +83,13 @@ def collect(name: str, classes: tuple[str, ...], entries: Iterable[Entry]) -> Co
     """Entries as a Collection, sorted by name."""
     numbers = {class_name: number for number, class_name in enumerate(classes)}
     ordered = sorted(entries, key=lambda entry: normal(entry.name))
-    return Collection(
-        name,
-        classes,
-        tuple(Sample(entry.name, entry.path, numbers[entry.class_name]) for entry in ordered),
-    )
+    return Collection(name, classes, tuple(_sample(entry, numbers) for entry in ordered))
+
+
+def _sample(entry: Entry, numbers: Mapping[str, int]) -> Sample:
+    if entry.tags is None:
+        return Sample(entry.name, entry.path, numbers[entry.class_name])
+    return Sample(entry.name, entry.path, tags=tuple(sorted(numbers[tag] for tag in entry.tags)))
 
 
 def normal(text: str) -> str:
@@ -102,8 +117,10 @@ def held_out(names: Sequence[str], seed: int, most: int) -> set[int]:
 
 def _held_out(entries: Sequence[Entry], seed: int, parts: tuple[str, ...]) -> dict[str, list[Entry]]:
     members: dict[str, list[Entry]] = {}
+    pictures = Counter(name for entry in entries for name in entry.names)
     for entry in entries:
-        members.setdefault(entry.class_name, []).append(entry)
+        rarest = min(entry.names, key=lambda name: (pictures[name], name), default="")
+        members.setdefault(rarest, []).append(entry)
     groups: dict[str, list[Entry]] = {part: [] for part in ("train", *parts)}
     for class_name in sorted(members):
         pool = sorted(members[class_name], key=lambda entry: _rank(seed, entry.name))
@@ -114,7 +131,21 @@ def _held_out(entries: Sequence[Entry], seed: int, parts: tuple[str, ...]) -> di
             groups[part] += pool[:taken]
             pool = pool[taken:]
         groups["train"] += pool
+    _give_back(groups, seed, parts)
     return groups
+
+
+def _give_back(groups: dict[str, list[Entry]], seed: int, parts: tuple[str, ...]) -> None:
+    """A picture to train of every class that was left without one, which happens among several labels."""
+    learnt = {name for entry in groups["train"] for name in entry.names}
+    held = [(part, entry) for part in parts for entry in groups[part]]
+    for missing in sorted({name for _, entry in held for name in entry.names} - learnt):
+        if missing not in learnt:
+            candidates = [pair for pair in held if missing in pair[1].names]
+            part, entry = min(candidates, key=lambda pair: _rank(seed, pair[1].name))
+            groups[part].remove(entry)
+            groups["train"].append(entry)
+            learnt.update(entry.names)
 
 
 def _rank(seed: int, name: str) -> bytes:
@@ -123,7 +154,7 @@ def _rank(seed: int, name: str) -> bytes:
 
 
 def _classes(name: str, groups: dict[str, list[Entry]]) -> tuple[str, ...]:
-    seen = {part: {entry.class_name for entry in members} for part, members in groups.items()}
+    seen = {part: {name for entry in members for name in entry.names} for part, members in groups.items()}
     known = seen.get("train") or set().union(*seen.values())
     for part, classes in seen.items():
         if classes - known:

@@ -19,7 +19,8 @@ _BATCH = 256  # pictures handed to the threads at a time
 class Seen(NamedTuple):
     """What is kept of one picture; where it could not be read, ``reason`` says why.
 
-    size is (width, height) in pixels, label the class's name or "", format "pixels" for arrays.
+    size is (width, height) in pixels, label the class's name or "", of several with | between them, format
+    "pixels" for arrays.
     """
 
     name: str
@@ -43,7 +44,7 @@ def survey(
     ``progress`` is called with (pictures done, pictures in all), from the calling thread.
     """
     work = [
-        (sample, part, "" if sample.label is None else collection.classes[sample.label])
+        (sample, part, _labelled(sample, collection.classes))
         for part, collection in parts.items()
         for sample in collection.samples
     ]
@@ -57,6 +58,12 @@ def survey(
                 yield one
 
 
+def _labelled(sample: Sample, classes: tuple[str, ...]) -> str:
+    if sample.tags is not None:
+        return "|".join(classes[tag] for tag in sample.tags)
+    return "" if sample.label is None else classes[sample.label]
+
+
 def _look_at(work: tuple[Sample, str, str]) -> Seen:
     sample, part, label = work
     try:
@@ -66,7 +73,7 @@ def _look_at(work: tuple[Sample, str, str]) -> Seen:
 
 
 def _read(sample: Sample, part: str, label: str) -> Seen:
-    source = sample.source
+    source = sample.held()
     if isinstance(source, np.ndarray):
         picture, kind, rotated = sample.open(), "pixels", False
         mode = "L" if source.ndim == 2 else "RGB"

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from os import PathLike, fspath
 from pathlib import PurePath
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +11,12 @@ from numpy.typing import NDArray
 from vitreous.data.collection import Collection, Sample, Splits
 from vitreous.data.folder import read_data
 from vitreous.errors import ConfigError, DataError, PictureError, nearest
+from vitreous.evaluation import tagging
 from vitreous.evaluation.classification import scores, softmax
 from vitreous.evaluation.matching import match
+
+if TYPE_CHECKING:
+    from vitreous.checkpoints.file import Answers
 
 PARTS = ("auto", "train", "validation", "test", "all")
 MISTAKES = 50  # how many of the surest wrong answers a result names
@@ -26,6 +30,7 @@ class Judged(Protocol):
     classes: tuple[str, ...]
     temperature: float
     lineage: dict[str, Any]
+    answers: "Answers"
 
     def logits(
         self, samples: Iterable[Sample], batch_size: int = 32
@@ -51,7 +56,8 @@ def evaluate(
     allow_unreadable: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Every figure of ``classification.scores``, as plain values, and what was judged.
+    """Every figure of ``classification.scores``, as plain values, and what was judged; those of
+    ``tagging.scores`` where pictures may show several classes.
 
     ``split`` is train, validation, test, all, or auto: the test part of the data, else its validation
     part; of data that was split by a seed, the held-out test part if the model was trained on the rest,
@@ -60,8 +66,9 @@ def evaluate(
     was surest of. ``progress`` is told (done, total) pictures. ``matching`` says which classes are the same.
 
     Raises:
-        DataError: classes that differ from the model's, data without labels, a part that is not there,
-            or files that cannot be read, all of them named (unless ``allow_unreadable``).
+        DataError: classes that differ from the model's, one label a picture against several, data without
+            labels, a part that is not there, or files that cannot be read, all of them named (unless
+            ``allow_unreadable``).
         ConfigError: an unknown split, or a model without classes.
     """
     if split not in PARTS:
@@ -73,22 +80,23 @@ def evaluate(
         )
     lineage = predictor.lineage.get("data", {})
     part = choose(_splits(data, lineage), lineage, split)
+    _check_answers(predictor, part.collection)
     collection, note = match(part.collection, predictor.classes)
     total = len(collection)
-    labels: list[int] = []
+    kept: list[int] = []
     rows: list[NDArray[np.float32]] = []
     judged: list[Sample] = []
     unreadable: list[PictureError] = []
-    pairs = zip(predictor.logits(collection.samples, batch_size), collection.labels, strict=True)
-    for done, ((sample, row), label) in enumerate(pairs, start=1):
+    truths: NDArray[Any] = collection.tags() if collection.tagged else np.asarray(collection.labels)
+    for place, (sample, row) in enumerate(predictor.logits(collection.samples, batch_size)):
         if isinstance(row, PictureError):
             unreadable.append(row)
         else:
             judged.append(sample)
-            labels.append(label)
+            kept.append(place)
             rows.append(row)
         if progress is not None:
-            progress(done, total)
+            progress(place + 1, total)
     if unreadable and not allow_unreadable:
         listed = "; ".join(map(str, unreadable))
         raise DataError(
@@ -97,9 +105,14 @@ def evaluate(
         )
     if not judged:
         raise DataError(f"{collection.name}: none of its {total} pictures can be read")
-    logits, truth = np.stack(rows), np.asarray(labels)
-    fitted = None if predictor.temperature == 1.0 else predictor.temperature
-    result = scores(logits, truth, predictor.classes, temperature=fitted)
+    logits, truth = np.stack(rows), truths[kept]
+    if collection.tagged:
+        result = tagging.scores(logits, truth, predictor.classes)
+        mistakes = tagging.mistakes([sample.name for sample in judged], logits, truth, predictor.classes)
+    else:
+        fitted = None if predictor.temperature == 1.0 else predictor.temperature
+        result = scores(logits, truth, predictor.classes, temperature=fitted)
+        mistakes = _mistakes(judged, logits, truth, predictor)
     return result | {
         "data": {
             "name": collection.name,
@@ -110,8 +123,22 @@ def evaluate(
             "note": note,
         },
         "unreadable": [{"name": error.name, "reason": error.reason} for error in unreadable],
-        "mistakes": _mistakes(judged, logits, truth, predictor),
+        "mistakes": mistakes,
     }
+
+
+def _check_answers(predictor: Judged, collection: Collection) -> None:
+    """DataError unless both speak of one label a picture, or both of several."""
+    if collection.tagged and predictor.answers == "one":
+        raise DataError(
+            f"{collection.name}: its pictures may have several labels, and the model tells one class of each;"
+            " give data with one label a picture, or a model that was trained on several"
+        )
+    if not collection.tagged and predictor.answers == "several":
+        raise DataError(
+            f"{collection.name}: its pictures have one label each, and the model tells any number of classes;"
+            " give a table with the columns path,labels"
+        )
 
 
 def trained_on(splits: Splits, source: str, seed: int) -> dict[str, Any]:

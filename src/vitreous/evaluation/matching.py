@@ -51,10 +51,16 @@ def match(collection: Collection, classes: Sequence[str]) -> Matched:
 
 
 def _moved(collection: Collection, places: Sequence[int], classes: Sequence[str]) -> Collection:
-    samples = tuple(
-        Sample(sample.name, sample.source, places[label])
-        for sample, label in zip(collection.samples, collection.labels, strict=True)
-    )
+    if collection.tagged:
+        samples = tuple(
+            Sample(sample.name, sample.source, tags=tuple(sorted(places[tag] for tag in sample.tags or ())))
+            for sample in collection.samples
+        )
+    else:
+        samples = tuple(
+            Sample(sample.name, sample.source, places[label])
+            for sample, label in zip(collection.samples, collection.labels, strict=True)
+        )
     return Collection(collection.name, tuple(classes), samples)
 
 

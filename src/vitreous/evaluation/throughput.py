@@ -97,12 +97,12 @@ def _finish(device: torch.device) -> None:
 
 def _refuse_oversize(counted: Account, device: torch.device, batch_size: int) -> None:
     needed = int(SPARE * memory_needed(counted, batch_size))
-    free = _free(device)
+    free = free_memory(device)
     if free is not None and needed > free:
         raise VitreousError(f"it takes about {needed / 2**30:.1f} GiB, and {free / 2**30:.1f} are free")
 
 
-def _free(device: torch.device) -> int | None:
+def free_memory(device: torch.device) -> int | None:
     """Bytes of memory that can be had; None where the system does not say."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]

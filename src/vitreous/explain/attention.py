@@ -18,7 +18,13 @@ from vitreous.backbones.config import ViTConfig
 from vitreous.errors import ConfigError
 from vitreous.explain.recording import Record
 from vitreous.layers.layout import Layout
-from vitreous.models.config import ClassifierConfig, ConvNetConfig, DeiTConfig, is_classifier
+from vitreous.models.config import (
+    ClassifierConfig,
+    ConvNetConfig,
+    DeiTConfig,
+    is_classifier,
+    way_to_classes,
+)
 
 ROWS_AT_ONCE = 512
 
@@ -65,7 +71,7 @@ def pool_of(model: nn.Module) -> str:
     if config is not None and not is_classifier(config):
         raise ConfigError(
             f"a {kind} does not say which class a whole picture shows; wanted a classifier on a plain ViT:"
-            " tune one from these weights with vitreous train --from"
+            f" {way_to_classes(config)}"
         )
     raise ConfigError(f"a {kind} cannot be explained by its attention; wanted a classifier on a plain ViT")
 

@@ -39,9 +39,12 @@ def shift_on(
     return shift[0] * down, shift[1] * across
 
 
-def stem_convolutions(channels: int, width: int, patch: int) -> tuple[Convolution, ...]:
+def stem_convolutions(
+    channels: int, width: int, patch: int, first: int | None = None
+) -> tuple[Convolution, ...]:
     """The convolutional stem for a patch: strides of two as often as they go, then what is left of the
-    patch (16 -> 2 2 2 2; 14 -> 2 7), doubling the channels up to half the width; then 1 x 1 to D."""
+    patch (16 -> 2 2 2 2; 14 -> 2 7); then 1 x 1 to D. Channels double from ``first`` up to the width, or, for
+    None, so that the last has half the width."""
     strides: list[int] = []
     rest = patch
     while rest % 2 == 0:
@@ -51,7 +54,8 @@ def stem_convolutions(channels: int, width: int, patch: int) -> tuple[Convolutio
         strides.append(rest)
     layers: list[Convolution] = []
     for index, stride in enumerate(strides):
-        out = max(8, width // 2 ** (len(strides) - index))
+        half = max(8, width // 2 ** (len(strides) - index))
+        out = half if first is None else min(width, first * 2**index)
         kernel = stride + 1 - stride % 2  # odd, so that half of it pads both sides alike
         layers.append(Convolution(channels, out, kernel, stride))
         channels = out

@@ -88,10 +88,10 @@ class ConvStem(nn.Module):
     accumulated and distributed batches train alike, and one picture never changes another's answer.
     """
 
-    def __init__(self, channels: int, width: int, patch: int) -> None:
+    def __init__(self, channels: int, width: int, patch: int, first: int | None = None) -> None:
         super().__init__()
         self.patch = patch
-        *convolutions, last = stem_convolutions(channels, width, patch)
+        *convolutions, last = stem_convolutions(channels, width, patch, first)
         layers: list[nn.Module] = []
         for channels_in, out, kernel, stride in convolutions:
             layers += [

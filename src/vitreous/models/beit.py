@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from vitreous.backbones.vit import ViT
 from vitreous.layers.patches import blank
+from vitreous.models.averaging import averaged
 from vitreous.models.config import MaskedTokensConfig
-from vitreous.models.model import Model, mean_of_patches
+from vitreous.models.model import Model
 
 
 class VisualTokenLogits(NamedTuple):
@@ -53,5 +54,5 @@ class MaskedTokens(Model):
         return VisualTokenLogits(self.head(self.head_norm(tokens[:, layout.prefix :])))
 
     def features(self, images: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, D): the mean of the patches, none of them hidden."""
-        return mean_of_patches(self.backbone(images).maps[-1])
+        """(B, C, H, W) -> (B, D): the mean of the patches, none of them hidden, and then the norm."""
+        return averaged(self.backbone, images)

@@ -10,12 +10,14 @@ from vitreous.models.config import (
     ClassifierConfig,
     ConvNetConfig,
     DeiTConfig,
+    DVAEConfig,
     MaskedTokensConfig,
     ModelConfig,
     SimMIMConfig,
     UPerNetConfig,
 )
 from vitreous.models.deit import DeiT
+from vitreous.models.dvae import DVAE
 from vitreous.models.mae import build_mae
 from vitreous.models.model import Model
 from vitreous.models.simmim import SimMIM
@@ -43,4 +45,6 @@ def build_model(config: ModelConfig) -> Model:
         return SimMIM(config, build_swin(config.backbone))
     if isinstance(config, UPerNetConfig):
         return UPerNet(config, build_vit(config.backbone))
+    if isinstance(config, DVAEConfig):
+        return DVAE(config)
     return build_mae(config)

@@ -3,8 +3,8 @@ imported when a model is built.
 
 Sizes: ViT Ti and S are DeiT's (arXiv:2012.12877, table 1), B, L and H the ViT paper's (arXiv:2010.11929,
 table 1); BEiT arXiv:2106.08254, MAE arXiv:2111.06377, DINOv2 arXiv:2304.07193 (table 17), DINOv3
-arXiv:2508.10104, Swin arXiv:2103.14030, SimMIM arXiv:2111.09886. A ``_tiny`` member is small enough to
-learn on two CPU cores in minutes.
+arXiv:2508.10104, Swin arXiv:2103.14030, SimMIM arXiv:2111.09886, dVAE arXiv:2102.12092. A ``_tiny`` member
+is small enough to learn on two CPU cores in minutes.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from vitreous.models.config import (
     ConvNetConfig,
     ConvNetName,
     DeiTConfig,
+    DVAEConfig,
     MAEConfig,
     MaskedTokensConfig,
     ModelConfig,
@@ -178,6 +179,9 @@ CATALOG: Mapping[str, ModelConfig] = {
     "mae_b_16": _mae(768, 12, 12, 16),
     "mae_l_16": _mae(1024, 24, 16, 16),
     "mae_h_14": _mae(1280, 32, 16, 14),
+    # Tokenizers; DALL-E's own paints a distribution of each pixel.
+    "dvae_tiny": DVAEConfig(codes=512, groups=3, blocks=1, width=16, code_width=64, image_size=(32, 32)),
+    "dvae": DVAEConfig(paints="logit_laplace"),
     "dinov2_tiny": _dinov2(64, 4, 4, 32, patch=4),
     "dinov2_s_14": _dinov2(384, 12, 6),
     "dinov2_b_14": _dinov2(768, 12, 12),

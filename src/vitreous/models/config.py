@@ -16,6 +16,7 @@ from vitreous.backbones.config import (
     ViTConfig,
 )
 from vitreous.errors import ConfigError, nearest
+from vitreous.models.dvae_config import DVAEConfig as DVAEConfig
 
 Pool = Literal["class", "mean", "class_mean"]
 Head = Literal["linear", "mlp"]
@@ -259,6 +260,7 @@ ModelConfig = (
     | MAEConfig
     | SimMIMConfig
     | UPerNetConfig
+    | DVAEConfig
     | ConvNetConfig
 )
 
@@ -273,6 +275,7 @@ FAMILIES: Mapping[str, type[ModelConfig]] = {
     "mae": MAEConfig,
     "simmim": SimMIMConfig,
     "upernet": UPerNetConfig,
+    "dvae": DVAEConfig,
     "convnet": ConvNetConfig,
 }
 
@@ -289,6 +292,7 @@ def family_of(config: ModelConfig) -> str:
         MAEConfig: "mae",
         SimMIMConfig: "simmim",
         UPerNetConfig: "upernet",
+        DVAEConfig: "dvae",
         ConvNetConfig: "convnet",
     }
     return kinds[type(config)]
@@ -299,9 +303,16 @@ def is_classifier(config: ModelConfig) -> bool:
     return isinstance(config, ClassifierConfig | DeiTConfig | ConvNetConfig)
 
 
+def way_to_classes(config: ModelConfig | None) -> str:
+    """Where a classifier comes from, as the end of a sentence about a model that is none."""
+    if isinstance(config, DVAEConfig):
+        return "pretrain one with its tokens (--recipe beit --set task.tokenizer=SOURCE), and tune that"
+    return "tune one from these weights with vitreous train --from"
+
+
 def with_image_size(config: ModelConfig, image_size: tuple[int, int]) -> ModelConfig:
     """The same model for another native picture size (height, width) in pixels."""
-    if isinstance(config, ConvNetConfig):
+    if isinstance(config, ConvNetConfig | DVAEConfig):
         return replace(config, image_size=image_size)
     backbone: Any = replace(config.backbone, image_size=image_size)
     return replace(config, backbone=backbone)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from vitreous.backbones.config import SwinConfig, ViTConfig
-from vitreous.models.config import ClassifierConfig, ConvNetConfig, MAEConfig, ModelConfig
+from vitreous.models.config import ClassifierConfig, ConvNetConfig, DVAEConfig, MAEConfig, ModelConfig
 
 
 def describe(config: ModelConfig) -> dict[str, Any]:
@@ -14,6 +14,8 @@ def describe(config: ModelConfig) -> dict[str, Any]:
     values: dict[str, Any] = {"image_size": list(config.image_size), "channels": config.channels}
     if isinstance(config, ConvNetConfig):
         return values | {"architecture": config.architecture}
+    if isinstance(config, DVAEConfig):
+        return values | _dvae(config)
     backbone = config.backbone
     values |= _swin(backbone) if isinstance(backbone, SwinConfig) else _vit(backbone)
     if isinstance(config, ClassifierConfig):
@@ -43,6 +45,11 @@ def _vit(vit: ViTConfig) -> dict[str, Any]:
         "activation": encoder.activation if encoder.mlp == "plain" else encoder.mlp,
         "layer_scale": encoder.layer_scale is not None,
     }
+
+
+def _dvae(dvae: DVAEConfig) -> dict[str, Any]:
+    names = ("codes", "stride", "groups", "blocks", "width", "code_width", "decoder", "paints")
+    return {"grid": list(dvae.grid), **{name: getattr(dvae, name) for name in names}}
 
 
 def _swin(swin: SwinConfig) -> dict[str, Any]:

@@ -17,8 +17,9 @@ from vitreous.backbones.vit import ViT, build_vit, initialise
 from vitreous.layers.attention import Attention
 from vitreous.layers.patches import blank
 from vitreous.layers.positions import build_positions
+from vitreous.models.averaging import averaged
 from vitreous.models.config import MAEConfig
-from vitreous.models.model import Model, mean_of_patches
+from vitreous.models.model import Model
 
 
 class Reconstruction(NamedTuple):
@@ -100,8 +101,8 @@ class MaskedAutoencoder(Model):
         return Reconstruction(self.decoder(encoded, places, layout), hidden)
 
     def features(self, images: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, D): the mean of the patches, none of them hidden."""
-        return mean_of_patches(self.backbone(images).maps[-1])
+        """(B, C, H, W) -> (B, D): the mean of the patches, none of them hidden, and then the norm."""
+        return averaged(self.backbone, images)
 
     def _seen(self, images: Tensor, kept: Tensor, layout: Layout) -> Tensor:
         """(B, C, H, W), the numbers of the visible patches (B, V) -> embedded tokens (B, T+V, D)."""

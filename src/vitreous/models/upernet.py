@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, interpolate, max_pool2d
 
 from vitreous.backbones.vit import ViT
+from vitreous.models.averaging import averaged
 from vitreous.models.config import LEVELS, UPerNetConfig
-from vitreous.models.model import Model, mean_of_patches
+from vitreous.models.model import Model
 
 
 class PlaceLogits(NamedTuple):
@@ -130,8 +131,8 @@ class UPerNet(Model):
         return PlaceLogits(self.head(maps), None if self.auxiliary is None else self.auxiliary(maps[2]))
 
     def features(self, images: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, D): the mean of the patches, as the backbone's last norm leaves them."""
-        return mean_of_patches(self.backbone(images).maps[-1])
+        """(B, C, H, W) -> (B, D): the mean of the patches, and then the backbone's last norm."""
+        return averaged(self.backbone, images)
 
 
 def _resized(grid: Tensor, like: Tensor) -> Tensor:

@@ -153,6 +153,7 @@ def dissect(predictor: Subject, picture: Image.Image, *, top: int = 5, target: i
     stage = stage_picture(predictor.preprocess, picture, view, layout, patch)
     facts = _facts(model, view, layout, patch) | {
         "pool": pool,
+        "several": getattr(predictor, "answers", "one") == "several",
         "block": shown.side,
         "head_block": head_side,
         "mean_block": mean_side,

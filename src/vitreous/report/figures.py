@@ -1,6 +1,7 @@
 """Figures of a classifier's results: confusion, calibration, curves, and explanations side by side."""
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from math import ceil, floor, isfinite, log10
 from typing import Any
 
@@ -15,6 +16,11 @@ from vitreous.report.patch_figure import patch_figure as patch_figure  # offered
 
 _COUNTED = 24  # classes; with more of them a cell is too small for its number
 _LINES = (Palette.ACCENT, Palette.WARM, Palette.LEAF, Palette.PLUM)
+_WIDE, _HIGH = 380.0, 310.0  # of a panel of curves
+_MARGIN = 82.0  # to the left and the right of the frame in it
+_ABREAST = 3
+_DOTTED = 12  # a curve of at most so many points shows each of them
+_NO_CURVES = ("epoch", "step", "skipped_steps")
 
 
 def confusion_figure(matrix: ArrayLike, classes: Sequence[str]) -> Canvas:
@@ -104,28 +110,30 @@ def reliability_figure(bins: Sequence[Mapping[str, Any]]) -> Canvas:
 
 
 def curves_figure(rows: Sequence[Mapping[str, Any]]) -> Canvas:
-    """Rows of a metrics log -> curves over epochs (or steps), losses and the rest on panels of their own.
+    """Rows of a metrics log -> curves over epochs (or steps), what belongs together on panels of their own.
 
     A row is one moment: ``epoch`` or ``step`` and any numbers; a number that a row lacks leaves a gap.
-    Names that hold "loss" share a panel, and so do "accuracy" and "rate".
+    Names that hold "loss" or "error" share a panel, and so do "accuracy" and "rate"; every other measure has
+    its own. What guessing would have reached ("guessing ...") is dashed.
     """
     along = next((name for name in ("epoch", "step") if any(name in row for row in rows)), "row")
-    panels = [
-        ("Loss", _series(rows, along, "loss")),
-        ("Accuracy", _series(rows, along, "accuracy")),
-        ("Learning rate", _series(rows, along, "rate")),
-    ]
-    panels = [(name, series) for name, series in panels if series] or [("Loss", {})]
-    wide = 380.0
+    panels = _panels(rows, along) or [("Loss", {})]
+    abreast = 2 if len(panels) == 4 else min(_ABREAST, len(panels))
+    wide = _WIDE if len(panels) != 4 else 1.5 * _WIDE  # two by two fill the same place as three
+    keys = [_key(series, wide - _MARGIN) for _, series in panels]
+    room = max((line for key in keys for _, line in key), default=0.0)  # for the key below its first line
     canvas = Canvas(
-        wide * len(panels) + 20,
-        310,
+        wide * abreast + 20,
+        (_HIGH + room) * ceil(len(panels) / abreast),
         title="Training curves",
         description=", ".join(f"{name}: {', '.join(series)}" for name, series in panels),
     )
-    for index, (name, series) in enumerate(panels):
+    for index, ((name, series), key) in enumerate(zip(panels, keys, strict=True)):
+        row, col = divmod(index, abreast)
         with canvas.group(name):
-            _panel(canvas, 20 + index * wide, wide - 20, name, series, along)
+            corner = (68 + col * wide, row * (_HIGH + room))
+            plot = _panel(canvas, (*corner, wide - _MARGIN, room), name, series, along)
+            _lines(plot, (corner[0], corner[1] + 42), series, key)
     return canvas
 
 
@@ -169,11 +177,13 @@ class _Plot:
         part_y = (y - self.up[0]) / ((self.up[1] - self.up[0]) or 1)
         return self.x + part_x * self.width, self.y + (1 - part_y) * self.height
 
-    def frame(self, across: Sequence[float], up: Sequence[float], *, percent: bool = False) -> None:
+    def frame(
+        self, across: Sequence[float], up: Sequence[float], *, percent: bool = False, percent_up: bool = False
+    ) -> None:
         for value in up:
             _, y = self.at(self.across[0], value)
             self.canvas.line((self.x, y), (self.x + self.width, y), stroke=Palette.LINE, thickness=0.8)
-            words = f"{value:.0%}" if percent else f"{value:.4g}"
+            words = f"{100 * value:.4g}%" if percent or percent_up else f"{value:.4g}"
             self.canvas.text(self.x - 8, y + 4, words, size=11, fill=Palette.MUTED, anchor="end")
         foot = self.y + self.height + 18
         for value in across:
@@ -185,40 +195,91 @@ class _Plot:
 Series = dict[str, list[tuple[float, float]]]
 
 
-def _series(rows: Sequence[Mapping[str, Any]], along: str, kind: str) -> Series:
-    names = dict.fromkeys(name for row in rows for name in row if kind in name)
+def _panels(rows: Sequence[Mapping[str, Any]], along: str) -> list[tuple[str, Series]]:
+    """What the rows hold as titles and curves; whatever is no loss, accuracy or rate stands alone."""
+    names = [name for name in dict.fromkeys(name for row in rows for name in row) if name not in _NO_CURVES]
+    groups: dict[str, list[str]] = {"Loss": [], "Accuracy": []}
+    rates = []
+    for name in names:
+        if "loss" in name or "error" in name:
+            groups["Loss"].append(name)
+        elif "accuracy" in name:
+            groups["Accuracy"].append(name)
+        elif name.endswith("rate"):
+            rates.append(name)
+        else:
+            groups[name.replace("_", " ").capitalize()] = [name]
+    groups["Learning rate"] = rates
+    found = [(title, _series(rows, along, members)) for title, members in groups.items()]
+    return [(title, series) for title, series in found if series]
+
+
+def _series(rows: Sequence[Mapping[str, Any]], along: str, names: Sequence[str]) -> Series:
     found: Series = {}
     for name in names:
         points = [
             (float(row.get(along, index)), float(row[name]))
             for index, row in enumerate(rows)
-            if isinstance(row.get(name), int | float) and isfinite(row[name])
+            if _is_number(row.get(name)) and isfinite(row[name])
         ]
         if points:
             found[name.replace("_", " ")] = points
     return found
 
 
-def _panel(canvas: Canvas, left: float, width: float, name: str, series: Series, along: str) -> None:
-    canvas.text(left + 48, 24, name, size=13, bold=True)
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _key(series: Series, width: float) -> list[tuple[float, float]]:
+    """Where each curve's name stands, to the right of and below the first one's place."""
+    places: list[tuple[float, float]] = []
+    x, y = 0.0, 0.0
+    for label in series:
+        wide = 36 + 6.2 * len(label)
+        if x and x + wide > width:
+            x, y = 0.0, y + 17
+        places.append((x, y))
+        x += wide
+    return places
+
+
+def _panel(
+    canvas: Canvas, place: tuple[float, float, float, float], name: str, series: Series, along: str
+) -> _Plot:
+    """A title and a frame for curves at (left, top, width of the frame, room for more lines of names between
+    the two)."""
+    left, top, width, room = place
+    canvas.text(left, top + 24, name, size=13, bold=True)
     points = [point for line in series.values() for point in line] or [(0.0, 0.0)]
     across = (min(x for x, _ in points), max(x for x, _ in points))
     lowest, highest = min(y for _, y in points), max(y for _, y in points)
+    shares = name == "Accuracy" and 0 <= lowest <= highest <= 1
     ticks = _ticks(lowest if name == "Accuracy" else min(0.0, lowest), highest)
-    plot = _Plot(canvas, (left + 48, 62, width - 62, 190), across, (ticks[0], ticks[-1]))
-    plot.frame(_whole_ticks(*across), ticks)
-    canvas.text(left + 48 + (width - 62) / 2, 294, along, size=11.5, fill=Palette.MUTED, anchor="middle")
-    key = left + 48
-    for colour, (label, line) in zip(_LINES, series.items(), strict=False):
-        places = [plot.at(x, y) for x, y in line]
+    plot = _Plot(canvas, (left, top + 62 + room, width, 190), across, (ticks[0], ticks[-1]))
+    plot.frame(_whole_ticks(*across), ticks, percent_up=shares)
+    foot = top + room + 294
+    canvas.text(left + width / 2, foot, along, size=11.5, fill=Palette.MUTED, anchor="middle")
+    return plot
+
+
+def _lines(
+    plot: _Plot, corner: tuple[float, float], series: Series, key: Sequence[tuple[float, float]]
+) -> None:
+    """The curves of a panel, and their names from ``corner`` on."""
+    canvas, colours = plot.canvas, cycle(_LINES)
+    for (label, line), (x, y) in zip(series.items(), key, strict=True):
+        guessed = label.startswith("guessing")
+        colour, dash = (Palette.MUTED, (5.0, 4.0)) if guessed else (next(colours), None)
+        places = [plot.at(*point) for point in line]
         if len(places) > 1:
-            canvas.line(*places, stroke=colour, thickness=1.8)
-        else:
-            x, y = places[0]
-            canvas.box(x - 3, y - 3, 6, 6, fill=colour, radius=3)
-        canvas.line((key, 42), (key + 16, 42), stroke=colour, thickness=2.4)
-        canvas.text(key + 22, 46, label, size=11.5, fill=Palette.MUTED)
-        key += 40 + 6.6 * len(label)
+            canvas.line(*places, stroke=colour, thickness=1.2 if guessed else 1.8, dash=dash)
+        if len(places) <= _DOTTED and not guessed:
+            for across, down in places:
+                canvas.box(across - 3, down - 3, 6, 6, fill=colour, radius=3)
+        x, y = corner[0] + x, corner[1] + y
+        canvas.line((x, y), (x + 16, y), stroke=colour, thickness=2.4, dash=dash)
+        canvas.text(x + 22, y + 4, label, size=11.5, fill=Palette.MUTED)
 
 
 def _ticks(low: float, high: float) -> list[float]:

@@ -139,6 +139,8 @@ def _answering(facts: dict[str, Any]) -> list[Step]:
     if facts["pool_norm"]:
         read = f"{read}; what is read is normalised"
     softmax = Step("Softmax", f"{classes} scores", "that sum to 1")
+    if facts.get("several"):
+        softmax = Step("Sigmoid", f"{classes} scores", "from 0 to 1, each by itself")
     if facts["pool"] == "distilled":
         return [
             Step("Read", f"2 × {wide}", read),

@@ -1,4 +1,5 @@
-"""The page about one training run: what was learnt, how sure that is, and what the model looked at."""
+"""The page about one training run: what was learnt, how sure that is, and what the model looked at; of a run
+that learnt without labels, what it makes of pictures."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,30 +30,59 @@ class Example:
     name: str = ""
 
 
+class Trio(NamedTuple):
+    """A held-out picture whole; what the model saw of it, transparent where that was nothing; and what it
+    made of that. One of the last two may be missing."""
+
+    name: str
+    original: Image.Image
+    seen: Image.Image | None
+    rebuilt: Image.Image | None
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunReport:
     """What the page of a run shows; a part that is empty or None is left out.
 
     summary    (what, value) for the tiles at the top, the most important first
+    warnings   sentences on what went wrong
+    gallery    pictures that were rebuilt; ``rebuilding`` says what is to be seen in them
     doctor     ``Examination.to_dict()`` of the data
     metrics    the rows of the run's metrics log
     scores     what ``evaluation.classification.scores`` says of the held-out pictures
     baselines  rows of a table with the same keys in each; ``"mine": True`` marks this model's
     examples   judged pictures; the wrong ones are shown first
-    commands   what to type to have all this again
+    commands   what to type to have all this again, or to go on
+    lineage    (what, value): where the weights come from
     files      (path, what it is) of what was written
+    further    the title over commands and files
     """
 
     title: str
     lead: str = ""
     summary: Sequence[tuple[str, str]] = ()
+    warnings: Sequence[str] = ()
+    gallery: Sequence[Trio] = ()
+    rebuilding: str = ""
     doctor: Mapping[str, Any] | None = None
     metrics: Sequence[Mapping[str, Any]] = ()
     scores: Mapping[str, Any] | None = None
     baselines: Sequence[Mapping[str, Any]] = ()
     examples: Sequence[Example] = ()
     commands: Sequence[str] = ()
+    lineage: Sequence[tuple[str, str]] = ()
     files: Sequence[tuple[str, str]] = ()
+    further: str = "Again, and where things are"
+
+
+class Framed(NamedTuple):
+    """A trio as the template wants it: (caption, what a screen reader says, picture, whether parts of it are
+    hidden) for each of its pictures."""
+
+    name: str
+    coarse: bool
+    ratio: str
+    pictures: list[tuple[str, str, str, bool]]
 
 
 class Shown(NamedTuple):
@@ -77,6 +107,7 @@ def run_page(report: RunReport) -> str:
         scripts=("theme.js",),
         values={
             "report": report,
+            "gallery": [_framed(one) for one in report.gallery],
             "curves": _inline(curves_figure(report.metrics)) if report.metrics else None,
             "held_out": held_out(scores) if scores else [],
             "confusion": _inline(confusion_figure(scores["confusion"], scores["classes"]))
@@ -124,6 +155,18 @@ def _is_right(example: Example) -> bool:
     return example.truth == example.answer
 
 
+def _framed(trio: Trio) -> Framed:
+    coarse = max(trio.original.size) <= COARSE
+    pictures = [("original", f"{trio.name} as it is", _thumbnail(trio.original, coarse), False)]
+    if trio.seen is not None:
+        seen = _small(trio.seen)
+        pictures.append(("seen", f"what was seen of {trio.name}", data_address(seen), True))
+    if trio.rebuilt is not None:
+        rebuilt = _thumbnail(trio.rebuilt, coarse)
+        pictures.append(("rebuilt", f"{trio.name} as it was rebuilt", rebuilt, False))
+    return Framed(trio.name, coarse, f"{trio.original.width} / {trio.original.height}", pictures)
+
+
 def _shown(example: Example) -> Shown:
     coarse = max(example.picture.size) <= COARSE
     return Shown(
@@ -139,9 +182,13 @@ def _shown(example: Example) -> Shown:
 
 
 def _thumbnail(picture: Image.Image, coarse: bool) -> str:
-    small = picture.convert("RGB")
+    return data_address(_small(picture.convert("RGB")), lossy=not coarse)
+
+
+def _small(picture: Image.Image) -> Image.Image:
+    small = picture.copy()
     small.thumbnail((THUMBNAIL, THUMBNAIL))
-    return data_address(small, lossy=not coarse)
+    return small
 
 
 def _cell(key: str, value: Any) -> str:

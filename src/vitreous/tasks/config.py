@@ -8,16 +8,25 @@ from dataclasses import dataclass
 from math import inf
 from typing import Literal
 
+from vitreous.backbones.config import SwinConfig
+from vitreous.data.masks import Blockwise, RandomUnits
 from vitreous.errors import ConfigError
-from vitreous.models.config import ModelConfig, family_of
+from vitreous.models.config import (
+    DVAEConfig,
+    MAEConfig,
+    MaskedTokensConfig,
+    ModelConfig,
+    SimMIMConfig,
+    family_of,
+)
 
 Balance = Literal["none", "loss", "sampling"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClassificationConfig:
-    """Cross-entropy against labels. ``balance``: rare classes weigh more in the loss, or are drawn more
-    often."""
+    """Cross-entropy against labels. ``balance``: each class counts as much as any other, because pictures of
+    rare ones weigh more in the "loss", or because "sampling" draws them more often."""
 
     kind: Literal["classification"] = "classification"
     smoothing: float = 0.1  # of the labels
@@ -72,16 +81,27 @@ class MaskedAutoencodingConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class MaskedPixelsConfig:
-    """SimMIM: paint the hidden squares of ``unit`` x ``unit`` pixels (arXiv:2111.09886, section 3)."""
+    """SimMIM: paint the hidden squares of ``unit`` x ``unit`` pixels (arXiv:2111.09886, section 3); None: as
+    large as what one cell of the last map stands for (32 for Swin)."""
 
     kind: Literal["masked_pixels"] = "masked_pixels"
     mask_ratio: float = 0.6
-    unit: int = 32
+    unit: int | None = None
 
     def __post_init__(self) -> None:
         _check_ratio(self.mask_ratio)
-        if self.unit < 1:
+        if self.unit is not None and self.unit < 1:
             raise ConfigError(f"task.unit must be 1 pixel or more, got {self.unit}")
+
+    def masks(self, backbone: SwinConfig) -> RandomUnits:
+        """What hides patches of native pictures. ConfigError where squares are made of no whole patches, or
+        hide nothing or everything."""
+        unit = self.unit or backbone.patch * 2 ** (len(backbone.depths) - 1)
+        if unit % backbone.patch:
+            raise ConfigError(
+                f"task.unit must be a multiple of the patch of {backbone.patch} pixels, got {unit}"
+            )
+        return RandomUnits(grid=backbone.grid, unit=unit // backbone.patch, mask_ratio=self.mask_ratio)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,16 +127,26 @@ class VisualTokensConfig:
         if not 0 < self.aspect <= 1:
             raise ConfigError(f"task.aspect must be above 0 and at most 1, got {self.aspect}")
 
+    def masks(self, grid: tuple[int, int]) -> Blockwise:
+        """What hides patches of a grid (rows, cols). ConfigError where that is none or all of them."""
+        return Blockwise(
+            grid=grid,
+            mask_ratio=self.mask_ratio,
+            smallest_block=self.smallest_block,
+            aspect=self.aspect,
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class TokenizerConfig:
     """dVAE: pictures as few discrete tokens, from which they are painted again (arXiv:2102.12092, section
-    2.1). ``temperature`` of the Gumbel softmax falls from the first value to the second over the run;
-    ``divergence`` weighs how far the use of tokens is from even."""
+    2.1). ``temperature`` of the Gumbel softmax falls from the first value to the second over the run, along
+    half a cosine; ``divergence`` weighs, beside the error of the pixels, how far the choice of each token is
+    from an even one, in nats: a little of it keeps more codes in use."""
 
     kind: Literal["tokenizer"] = "tokenizer"
     temperature: tuple[float, float] = (1.0, 0.0625)
-    divergence: float = 0.0
+    divergence: float = 0.003
 
     def __post_init__(self) -> None:
         if not all(0 < value < inf for value in self.temperature):
@@ -152,6 +182,23 @@ def needs_labels(task: TaskConfig) -> bool:
     return isinstance(task, ClassificationConfig | DistillationConfig)
 
 
+def sources_of(task: TaskConfig) -> tuple[str, ...]:
+    """The sources of weights that a task needs beside the model's own."""
+    if isinstance(task, DistillationConfig):
+        return (task.teacher,)
+    return (task.tokenizer,) if isinstance(task, VisualTokensConfig) else ()
+
+
+def balance_of(task: TaskConfig) -> Balance:
+    """What is done about classes with fewer pictures than others."""
+    return task.balance if isinstance(task, ClassificationConfig | DistillationConfig) else "none"
+
+
+def views_of(task: TaskConfig) -> int:
+    """How many random views each picture has, which the epochs take in turn; 0: a new one in every epoch."""
+    return task.cached_views if isinstance(task, DistillationConfig) else 0
+
+
 def check_complete(task: TaskConfig) -> None:
     """ConfigError where something that has no default was not said."""
     if isinstance(task, DistillationConfig) and not task.teacher:
@@ -164,10 +211,12 @@ def check_complete(task: TaskConfig) -> None:
 
 
 def check_fits(task: TaskConfig, model: ModelConfig) -> None:
-    """ConfigError unless models of this family learn so."""
+    """ConfigError unless models of this family learn so, and some of their patches are hidden, or tokens are
+    painted, where that is how they learn."""
     family = family_of(model)
     wanted = TAUGHT[task.kind]
     if family in wanted:
+        _check_masks(task, model)
         return
     others = [kind for kind, families in TAUGHT.items() if family in families]
     if not others:
@@ -179,6 +228,25 @@ def check_fits(task: TaskConfig, model: ModelConfig) -> None:
         f"{task.kind} teaches models of the family {' or '.join(wanted)}, got one of {family}, which learns"
         f" by {' or '.join(others)}; give another --model or --recipe"
     )
+
+
+def _check_masks(task: TaskConfig, model: ModelConfig) -> None:
+    if isinstance(task, VisualTokensConfig) and isinstance(model, MaskedTokensConfig):
+        task.masks(model.backbone.grid)
+    elif isinstance(task, MaskedPixelsConfig) and isinstance(model, SimMIMConfig):
+        task.masks(model.backbone)
+    elif isinstance(model, DVAEConfig) and not model.decoder:
+        raise ConfigError(
+            "a discrete VAE learns by painting pictures from its tokens, and this one has no decoder; give"
+            " one with both halves, or leave out model.options.decoder"
+        )
+    elif isinstance(task, MaskedAutoencodingConfig) and isinstance(model, MAEConfig):
+        patches = model.backbone.grid[0] * model.backbone.grid[1]
+        if model.visible(patches) == patches:
+            raise ConfigError(
+                f"a mask_ratio of {model.mask_ratio} hides none of {patches} patches, and a masked"
+                " autoencoder learns from hidden ones; give a higher one: --set model.options.mask_ratio=0.75"
+            )
 
 
 def _check_smoothing(smoothing: float) -> None:

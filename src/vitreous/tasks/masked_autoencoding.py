@@ -32,30 +32,50 @@ class MaskedAutoencoding:
 
     def loss(self, model: nn.Module, batch: Labelled) -> Loss:
         """The mean squared error over the hidden patches of a batch."""
-        total = self._errors(model, batch).mean()
+        total = self._errors(model, batch)[0].mean()
         return Loss(total, {"masked_error": total})
 
     @torch.no_grad()
     def tally(self, model: nn.Module, batch: Labelled) -> dict[str, float]:
-        """Sums over a held-out batch: pictures and their errors."""
-        errors = self._errors(model, batch)
-        return {"pictures": float(len(errors)), "masked_error": errors.sum().item()}
+        """Sums over a held-out batch: pictures, their errors, and those of a guess for each picture."""
+        errors, wanted, hidden = self._errors(model, batch)
+        guessed = _mean((self._guess(wanted, ~hidden) - wanted).square(), hidden)
+        return {
+            "pictures": float(len(errors)),
+            "masked_error": errors.sum().item(),
+            "guessing_error": guessed.sum().item(),
+        }
 
     def measures(self, sums: Mapping[str, float]) -> dict[str, float]:
-        """The mean squared error on hidden patches; 1 is what the mean colour of each patch would have,
-        where targets are normalised."""
-        return {"masked_error": sums["masked_error"] / sums["pictures"]}
+        """The mean squared error on hidden patches; and what one colour in the place of each would have: the
+        mean of the visible patches, or, where targets are normalised, its own mean, which they lack."""
+        return {name: sums[name] / sums["pictures"] for name in ("masked_error", "guessing_error")}
 
     def rank(self, measures: Mapping[str, float]) -> tuple[float, ...]:
         """The lower error is better."""
         return (-measures["masked_error"],)
 
-    def _errors(self, model: nn.Module, batch: Labelled) -> Tensor:
-        """The error of each picture, (B,). As many patches are hidden in each."""
+    def _errors(self, model: nn.Module, batch: Labelled) -> tuple[Tensor, Tensor, Tensor]:
+        """The error of each picture (B,), the targets (B, P, C * p * p), and which patches are hidden
+        (B, P)."""
         rebuilt, hidden = model(batch.images, batch.masks)
         wanted = targets(batch.images, self.config)
-        errors = (rebuilt.float() - wanted).square().mean(2)  # (B, P)
-        return (errors * hidden).sum(1) / hidden.sum(1)
+        return _mean((rebuilt.float() - wanted).square(), hidden), wanted, hidden
+
+    def _guess(self, wanted: Tensor, visible: Tensor) -> Tensor:
+        """Targets (B, P, C * p * p), which patches are visible (B, P) -> one colour for each picture, in the
+        shape of its patches (B, 1, C * p * p)."""
+        if self.config.normalised_targets:
+            return torch.zeros_like(wanted[:, :1])
+        seen = (wanted * visible[..., None]).sum(1, keepdim=True) / visible.sum(1)[:, None, None]
+        channels = seen.view(len(seen), 1, self.config.backbone.channels, -1)  # (B, 1, C, p * p)
+        return channels.mean(3, keepdim=True).expand_as(channels).flatten(2)
+
+
+def _mean(errors: Tensor, hidden: Tensor) -> Tensor:
+    """Errors (B, P, C * p * p), hidden (B, P) -> the mean over the hidden patches of each picture, (B,): as
+    many are hidden in each."""
+    return (errors.mean(2) * hidden).sum(1) / hidden.sum(1)
 
 
 def targets(images: Tensor, config: MAEConfig) -> Tensor:

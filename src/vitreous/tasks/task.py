@@ -1,6 +1,7 @@
 """The whole contract between the training loop and what is learnt."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor, nn
@@ -13,6 +14,14 @@ class Loss(NamedTuple):
 
     total: Tensor
     parts: dict[str, Tensor]
+
+
+@dataclass
+class Progress:
+    """``done`` is the share of a run's steps that are done, from 0 to 1. The loop sets it ahead of each step,
+    for a task that was given this."""
+
+    done: float = 0.0
 
 
 class Task(Protocol):

@@ -4,6 +4,7 @@ answered at once. The configuration is saved beside the run and read back by ``-
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from math import inf
+from pathlib import Path
 from typing import Any, Literal
 
 import yaml
@@ -12,8 +13,16 @@ from vitreous.config import from_plain, to_plain
 from vitreous.data.augment import AugmentConfig
 from vitreous.errors import ConfigError, nearest
 from vitreous.models import catalog
-from vitreous.models.config import ModelConfig
-from vitreous.tasks.config import ClassificationConfig, TaskConfig, check_fits, needs_labels
+from vitreous.models.config import ConvNetConfig, ModelConfig
+from vitreous.tasks.config import (
+    ClassificationConfig,
+    TaskConfig,
+    check_fits,
+    needs_labels,
+    sources_of,
+    views_of,
+)
+from vitreous.training.tuning_config import TuningConfig
 
 Precision = Literal["auto", "float32", "bfloat16"]
 Track = Literal["auto", "tensorboard", "none"]
@@ -78,6 +87,7 @@ class TrainConfig:
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     task: TaskConfig = field(default_factory=ClassificationConfig)
+    tuning: TuningConfig = field(default_factory=TuningConfig)
     epochs: int = 100
     batch_size: int = 64  # pictures of a global batch, over all processes
     micro_batch: int | None = None  # most pictures that one process forwards at a time
@@ -113,6 +123,17 @@ class TrainConfig:
             raise ConfigError(
                 f"augment.mixup and augment.cutmix mix labels, and {self.task.kind} has none; set them to 0"
             )
+        if self.augment.mixes and views_of(self.task):
+            raise ConfigError(
+                "task.cached_views keeps what a teacher says of single pictures, and augment.mixup and"
+                " augment.cutmix mix them; set both to 0, or cached_views"
+            )
+        for source in sources_of(self.task):
+            if source and _overlap(Path(source), Path(self.output)):
+                raise ConfigError(
+                    f"{source} is to teach the run that is written to {self.output}; give another --output,"
+                    " or other weights"
+                )
         if (self.mean is None) != (self.std is None):
             raise ConfigError("mean and std go together: give both, or neither to have them measured")
         if self.model.source is None:
@@ -161,7 +182,14 @@ def with_model(config: TrainConfig, name: str) -> TrainConfig:
     the recipe's model were meant for that one."""
     if name == config.model.name:
         return config
-    return replace(config, model=ModelChoice(name=name, channels=config.model.channels))
+    colour = isinstance(catalog.CATALOG.get(name), ConvNetConfig)  # which takes nothing else
+    channels = 3 if colour else config.model.channels
+    return replace(config, model=ModelChoice(name=name, channels=channels))
+
+
+def _overlap(one: Path, other: Path) -> bool:
+    one, other = one.absolute(), other.absolute()
+    return one.is_relative_to(other) or other.is_relative_to(one)
 
 
 def _number(text: str) -> Any:

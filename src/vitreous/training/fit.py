@@ -1,8 +1,9 @@
 """The only training loop. What is learnt comes from the task, what is seen from the loader."""
 
-from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import closing, nullcontext
+from collections.abc import Callable, Iterable
+from contextlib import closing
 from copy import deepcopy
+from functools import partial
 from math import isfinite
 from pathlib import Path
 from shlex import quote
@@ -11,28 +12,32 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from vitreous.checkpoints.adapter import save_adapter
 from vitreous.checkpoints.file import Checkpoint, save
-from vitreous.data.augment import TrainingView
 from vitreous.data.collection import Splits
-from vitreous.data.draws import seed_torch
-from vitreous.data.loader import Order, TrainingPart, Trouble, training_parts
+from vitreous.data.loader import Order, Trouble
 from vitreous.errors import Interrupted, TrainingError
-from vitreous.layers.mlp import DropPath
+from vitreous.layers.lora import merge
 from vitreous.models.model import Model
 from vitreous.predictor import pick_device
-from vitreous.tasks.task import Task
+from vitreous.tasks.config import balance_of, views_of
+from vitreous.tasks.task import Progress, Task
 from vitreous.training import distributed
 from vitreous.training.clock import Clock
 from vitreous.training.config import TrainConfig
 from vitreous.training.distributed import World
+from vitreous.training.gradients import Gradients
 from vitreous.training.held_out import HeldOut
-from vitreous.training.optimizer import Average, build_optimizer, learning_rate
+from vitreous.training.lessons import learn_by_heart
+from vitreous.training.memory import told_plainly
+from vitreous.training.monitor import Monitor
+from vitreous.training.optimizer import Average, build_optimizer, learning_rate, set_rate
 from vitreous.training.output import RunFiles
-from vitreous.training.precision import autocast, moved
 from vitreous.training.setup import Setup, set_up
 from vitreous.training.signals import Signals
 from vitreous.training.state import Counters, Learner, load_state, save_state
 from vitreous.training.tasks import build_task
+from vitreous.training.tuning import Tuning
 
 SKIPPED_IN_ROW = 10
 TROUBLED_SHARE = 0.01
@@ -61,6 +66,7 @@ class Run(NamedTuple):
     seconds: float
 
 
+@told_plainly()
 def fit(
     config: TrainConfig,
     *,
@@ -82,6 +88,10 @@ def fit(
         Interrupted: a signal came; the state is saved.
         TrainingError: ten steps in a row without a finite gradient, or more than 1% bad pictures.
     """
+    if config.tuning.train == "probe":
+        from vitreous.training.probe import solve  # which says what it does in the words of this file
+
+        return solve(config, resume=resume, splits=splits, watch=watch)
     world = distributed.join(pick_device(config.device))
     threads = torch.get_num_threads()
     try:
@@ -114,40 +124,54 @@ class Loop:
         self.config, self.setup, self.world = config, setup, world
         self.files, self.signals = files, signals
         self.watch: Watcher = watch if world.writes else (lambda moment: None)
-        self.task: Task = build_task(config, setup, world)
+        self.progress = Progress()
+        self.task: Task = build_task(config, setup, world, self.progress)
         pictures = len(setup.train)
         batch = min(config.batch_size, pictures // world.size * world.size)
-        self.parts = distributed.parts_of(batch, config.micro_batch, world)
-        self.order = Order(pictures=pictures, batch=batch, seed=config.seed)
+        self.order = Order(
+            pictures=pictures,
+            batch=batch,
+            seed=config.seed,
+            views=views_of(config.task),
+            labels=setup.train.labels if balance_of(config.task) == "sampling" else None,
+        )
         self.steps = config.epochs * self.order.steps_per_epoch
         model = setup.model.to(world.device)
+        self.tuning = Tuning(model, config.tuning, config.epochs)
         self.learner = Learner(
             model=model,
-            optimizer=build_optimizer(model, config.optimizer),
+            optimizer=build_optimizer(model, config.optimizer, self.tuning.scale),
             average=Average(model, config.average) if config.average else None,
             best={},
             counters=Counters(threads=torch.get_num_threads(), data=setup.fingerprint),
         )
         self.judged = deepcopy(model) if config.average else model
-        self.drop_paths = [module for module in model.modules() if isinstance(module, DropPath)]
-        self.held_out = HeldOut(setup.validation, setup.preprocess, self.task, world, config.precision)
+        say = partial(self._say, "note")
+        self.gradients = Gradients(
+            config, setup, self.task, self.learner, self.order, world, heard=self._note, say=say
+        )
+        self.held_out = HeldOut(setup.validation, setup.preprocess, self.task, world, config.precision, say)
+        self.monitor = Monitor(config, setup, world, say)
         self.clock = Clock()
 
     def run(self) -> Run:
         """Train, judge, save; see ``fit``."""
         self._begin()
         counters = self.learner.counters
-        model = distributed.shared(self.learner.model, self.world)
-        with closing(self._stream()) as stream:
+        model: nn.Module = self.learner.model
+        with closing(self.gradients) as gradients:
             while counters.step < self.steps and not counters.finished:
-                loss = self._step(model, stream)
+                if self.tuning.begin_epoch(counters.step // self.order.steps_per_epoch):
+                    # Whose gradients are averaged over the processes is settled where that begins.
+                    model = distributed.shared(self.learner.model, self.world)
+                loss = self._step(model, gradients)
                 self._finish_step(loss)
         counters.finished = True
         self._save()
         return self._end()
 
     def _begin(self) -> None:
-        for note in self.setup.notes:
+        for note in (*self.setup.notes, *self.tuning.plan()):
             self._say("note", text=note)
         if self.order.batch < self.config.batch_size:
             self._say("note", text=f"a batch is {self.order.batch} pictures: there are no more")
@@ -166,41 +190,22 @@ class Loop:
                 f"the processes found saved states of different steps ({sorted(steps)}) in"
                 f" {self.files.path}; put --output on storage that all machines share"
             )
+        if not self.learner.counters.step:
+            self.monitor.begin(self.judged, self.learner.counters)
+        if not self.learner.counters.finished:
+            say = partial(self._say, "note")
+            learn_by_heart(self.task, self.config, self.setup, self.order, self.world, self.signals, say)
         self.files.open_metrics(self.learner.counters.metrics_bytes)
         self.clock.start(self.learner.counters.step)
 
-    def _stream(self) -> Generator[TrainingPart, None, None]:
-        return training_parts(
-            self.setup.train,
-            TrainingView(self.config.augment, self.setup.preprocess),
-            self.config.augment,
-            self.order,
-            steps=range(self.learner.counters.step, self.steps),
-            parts=self.parts,
-            masks=self.task.masks,
-            workers=self.config.workers,
-        )
-
-    def _step(self, model: nn.Module, stream: Iterator[TrainingPart]) -> float:
+    def _step(self, model: nn.Module, gradients: Gradients) -> float:
         """One update from one global batch; returns the mean loss of this process's parts."""
         config, counters, optimizer = self.config, self.learner.counters, self.learner.optimizer
-        rate = learning_rate(counters.step, self.steps, config.optimizer)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
+        set_rate(optimizer, learning_rate(counters.step, self.steps, config.optimizer))
+        self.progress.done = counters.step / self.steps
         model.train()
-        loss = torch.zeros((), device=self.world.device)
-        for number in range(len(self.parts)):
-            part = next(stream)
-            self._note(part.troubles)
-            for drop_path in self.drop_paths:
-                drop_path.rows = part.rows
-            # Seeded for each part alike: the draw is made for the global batch and cut to its rows.
-            seed_torch("step", config.seed, counters.step)
-            last = number == len(self.parts) - 1
-            with self._unsynchronised(model, last), autocast(self.config.precision, self.world.device):
-                total = self.task.loss(model, moved(part.batch, self.world.device)).total
-                torch.autograd.backward(total / len(self.parts))
-            loss += total.detach() / len(self.parts)
+        self.tuning.rest()
+        loss = gradients(model)
         norm = nn.utils.clip_grad_norm_(self.learner.model.parameters(), config.optimizer.clip)
         if torch.isfinite(norm):
             optimizer.step()
@@ -253,13 +258,13 @@ class Loop:
         }
         counters.loss_sum, counters.loss_steps = 0.0, 0
         if epoch % self.config.evaluate_every == 0 or counters.step == self.steps:
-            row |= self._judge()
+            row |= self._judge(epoch)
         self._check_troubles()
         if self.world.writes:
             counters.metrics_bytes = self.files.log(row, self.clock.speed(self.order.batch))
         self.watch(Moment("measured", counters.step, self.steps, None, row))
 
-    def _judge(self) -> dict[str, float]:
+    def _judge(self, epoch: int) -> dict[str, Any]:
         """The measures of the averaged weights on the validation part; the best are kept."""
         counters, average = self.learner.counters, self.learner.average
         if average is not None:
@@ -271,19 +276,20 @@ class Loop:
                 f"the validation measures after step {counters.step} are not finite; the last good"
                 f" checkpoint is {self.files.last_good()}; try a smaller optimizer.learning_rate"
             )
+        wrong = self.monitor.judge(self.judged, measures, counters, epoch)
         if counters.best is None or rank > counters.best:
             counters.best, counters.best_step, counters.stale = rank, counters.step, 0
             counters.best_measures = measures
             self.learner.best = _copied(self.judged)
         else:
-            counters.stale += 1
+            counters.stale = counters.stale + 1 if self.tuning.settled else 0
             if self.config.patience is not None and counters.stale >= self.config.patience:
                 counters.finished = True
                 self._say("note", text=f"no better for {counters.stale} evaluations: stopped early")
-        return measures
+        return measures | wrong
 
     def _measure(self, model: nn.Module) -> dict[str, float]:
-        measures, troubles = self.held_out.measure(model)
+        measures, troubles = self.held_out.measure(model, self.learner.counters)
         self._note(troubles)
         return measures
 
@@ -317,6 +323,8 @@ class Loop:
         counters = self.learner.counters
         last = self.learner.average.weights if self.learner.average else _copied(self.learner.model)
         best, measures = self.learner.best, counters.best_measures  # the last step at least was judged
+        for note in self.tuning.verified(last, best):
+            self._say("note", text=note)
         if not isinstance(self.learner.model, Model):
             self.learner.model.load_state_dict(best)
         elif self.world.writes:
@@ -334,25 +342,26 @@ class Loop:
     def _keep(self, name: str, measures: dict[str, float]) -> None:
         """Write the judged weights as a model directory, with the temperature that calibrates them."""
         setup, counters = self.setup, self.learner.counters
-        model = deepcopy(self.judged).cpu().eval()
+        model = merge(deepcopy(self.judged)).cpu().eval()
         assert isinstance(model, Model)
         lineage: dict[str, Any] = dict(setup.lineage)
         lineage["training"] = {
             "task": self.config.task.kind,
+            "tuned": self.config.tuning.train,
             "step": counters.best_step if name == "best" else counters.step,
             "seed": self.config.seed,
             "validation": measures,
+            **({"before": counters.before} if counters.before else {}),
             "unusable_pictures": counters.troubles,
             "torch": torch.__version__,
         }
         classes = setup.train.classes if model.config.classes else ()
-        temperature = self.held_out.temperature(self.judged) if classes and self.task.calibrated else 1.0
-        checkpoint = Checkpoint(model, setup.preprocess, classes, temperature, lineage)
+        fitted = classes and self.task.calibrated
+        temperature = self.held_out.temperature(self.judged, counters) if fitted else 1.0
+        checkpoint = Checkpoint(model, setup.preprocess, classes, temperature, lineage, setup.answers)
         save(self.files.path / name, checkpoint)
-
-    def _unsynchronised(self, model: nn.Module, last: bool) -> Any:
-        """Gradients travel between processes only once for each global batch."""
-        return nullcontext() if last or self.world.size == 1 else model.no_sync()  # type: ignore[operator]
+        if name == "best" and self.config.tuning.train == "lora":
+            save_adapter(self.files.path / "adapter", self.judged, checkpoint)
 
     def _way_on(self) -> str:
         # A rival was handed in from outside; no command builds it again.

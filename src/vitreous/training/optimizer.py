@@ -1,5 +1,6 @@
-"""What moves the weights: AdamW in two groups, the learning rate of a step, the averaged weights."""
+"""What moves the weights: AdamW in groups, the learning rate of a step, the averaged weights."""
 
+from collections.abc import Callable
 from math import cos, pi
 
 import torch
@@ -9,25 +10,42 @@ from torch.optim import AdamW
 from vitreous.training.config import OptimizerConfig
 
 
-def build_optimizer(model: nn.Module, config: OptimizerConfig) -> AdamW:
-    """AdamW, fused. Only the matrices of linear layers and the kernels of convolutions are decayed:
-    norms, biases, position tables, prefix tokens and LayerScale are not."""
-    matrices: list[nn.Parameter] = []
-    rest: list[nn.Parameter] = []
+def build_optimizer(
+    model: nn.Module, config: OptimizerConfig, scale: Callable[[str], float] = lambda name: 1.0
+) -> AdamW:
+    """AdamW, fused. Only the matrices of linear layers, their adapters among them, and the kernels of
+    convolutions are decayed: norms, biases, position tables, prefix tokens and LayerScale are not.
+
+    ``scale`` is what the learning rate of a parameter, by name, is multiplied by; a group keeps it as
+    ``scale``. Parameters that need no gradient are left out.
+    """
     decayed = {
-        f"{name}.weight"
+        f"{name}.{part}"
         for name, module in model.named_modules()
         if isinstance(module, nn.Linear | nn.Conv2d)
+        for part in ("weight", "down", "up")
     }
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            (matrices if name in decayed else rest).append(parameter)
-    groups = [
-        {"params": matrices, "weight_decay": config.weight_decay},
-        {"params": rest, "weight_decay": 0.0},
-    ]
+            decay = config.weight_decay if name in decayed else 0.0
+            groups.setdefault((scale(name), decay), []).append(parameter)
     fused = next(model.parameters()).device.type in ("cpu", "cuda", "mps")
-    return AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=fused)
+    return AdamW(
+        [
+            {"params": parameters, "weight_decay": decay, "scale": factor}
+            for (factor, decay), parameters in sorted(groups.items(), reverse=True)
+        ],
+        lr=config.learning_rate,
+        betas=config.betas,
+        fused=fused,
+    )
+
+
+def set_rate(optimizer: AdamW, rate: float) -> None:
+    """Give every group its part of the learning rate of a step."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["scale"]
 
 
 def learning_rate(step: int, steps: int, config: OptimizerConfig) -> float:

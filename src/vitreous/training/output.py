@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 CONFIG, METRICS, SPEED = "config.json", "metrics.jsonl", "speed.jsonl"
 UNFINISHED = f".{CONFIG}.writing"  # of a run that was killed before it began
-# These may differ between a run and its resumption: they do not change what is learnt.
-FREE = ("output", "workers", "device", "save_seconds", "track")
+# These may differ between a run and its resumption: they do not change what is learnt, or, as micro_batch,
+# only by what is lost in rounding.
+FREE = ("output", "workers", "device", "save_seconds", "track", "micro_batch")
 
 
 class RunFiles:
@@ -127,7 +128,7 @@ def read_config(run: Path) -> TrainConfig:
 
 
 def _compare(path: Path, before: TrainConfig, config: TrainConfig) -> None:
-    old, new = _flat(to_plain(before)), _flat(to_plain(config))
+    old, new = flat(to_plain(before)), flat(to_plain(config))
     changed = [
         f"{key}={old.get(key)!r} (now {new.get(key)!r})"
         for key in sorted(old | new)
@@ -148,11 +149,12 @@ def _write_whole(path: Path, text: str) -> None:
     temporary.replace(path)
 
 
-def _flat(values: Mapping[str, Any], where: str = "") -> dict[str, Any]:
+def flat(values: Mapping[str, Any], where: str = "") -> dict[str, Any]:
+    """Plain values by the path of their keys: {"a": {"b": 1}} -> {"a.b": 1}."""
     result: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, Mapping):
-            result |= _flat(value, f"{where}{key}.")
+            result |= flat(value, f"{where}{key}.")
         else:
             result[where + key] = value
     return result

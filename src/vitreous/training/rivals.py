@@ -1,10 +1,8 @@
 """What a ViT has to be better than: a small convolutional network trained by the same loop on the same
 views for the same time, and a support-vector machine on the same pixels."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
-from math import ceil
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +17,7 @@ from vitreous.data.preprocess import Preprocess
 from vitreous.models.classifier import Logits
 from vitreous.training.config import TrainConfig
 from vitreous.training.fit import Run, Watcher, fit
-from vitreous.training.output import SPEED
-
-TRIED_EPOCHS = 3  # from which the speed is known
+from vitreous.training.pace import measure_pace
 
 
 class SmallCnn(nn.Module):
@@ -63,11 +59,8 @@ def train_cnn(
     its best weights on the validation part.
     """
     place = Path(config.output)
-    tried = replace(config, output=str(place / "timing"), epochs=TRIED_EPOCHS, evaluate_every=TRIED_EPOCHS)
-    run = fit(tried, model=_cnn(config, classes))
-    last = json.loads((run.path / SPEED).read_text().splitlines()[-1])
-    batches_per_epoch = run.steps / run.epochs
-    epochs = max(1, ceil(seconds * last["pictures_per_second"] / (batches_per_epoch * config.batch_size)))
+    tried = replace(config, output=str(place / "timing"))
+    epochs = measure_pace(tried, model=_cnn(config, classes)).epochs(seconds, generous=True)
     model = _cnn(config, classes)
     run = fit(
         replace(config, output=str(place / "run"), epochs=epochs),

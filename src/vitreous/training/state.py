@@ -7,6 +7,7 @@ needed: every draw is a function of (seed, step) or (seed, epoch, sample).
 
 import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -44,6 +45,10 @@ class Counters:
     data: str = ""  # fingerprint of the pictures, which a resumed run must find unchanged
     troubles: dict[str, str] = field(default_factory=dict)  # pictures that could not be read, and why
     threads: int = 0
+    micro_batch: int | None = None  # pictures at a time since memory ran out; None: it has not
+    judged_at_once: int = 64  # held-out pictures at a time; fewer since memory ran out
+    before: dict[str, float] = field(default_factory=dict)  # measures of the features before the first step
+    alarm: str = ""  # which kind of it the last look at the features raised
 
 
 @dataclass
@@ -92,8 +97,8 @@ def load_state(run: Path, learner: Learner) -> bool:
             continue
         if counters.data != learner.counters.data:
             raise DataError(
-                f"{run}: the pictures have changed since the run was begun, so it cannot go on;"
-                " bring them back, or start a new run with another --output"
+                f"{run}: the pictures have changed since the run was begun, or the weights that it needs"
+                " beside them, so it cannot go on; bring them back, or start a new run with another --output"
             )
         _restore(load_file(found / TENSORS), learner)
         learner.counters = counters
@@ -120,8 +125,20 @@ def _tensors(learner: Learner) -> dict[str, Tensor]:
     for name, parameter in learner.model.named_parameters():
         for key, value in learner.optimizer.state[parameter].items():
             tensors[f"optimizer.{key}.{name}"] = value
-    # Copies: two names must not share memory in a safetensors file.
-    return {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
+    return _apart(tensors)
+
+
+def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same on the CPU, no two of them in the same memory, which a safetensors file does not allow. What
+    has its own is not copied: on a large model that would take as much memory as all the rest."""
+    taken: set[int] = set()
+    result: dict[str, Tensor] = {}
+    for name, value in tensors.items():
+        plain = value.detach().cpu().contiguous()
+        place = plain.untyped_storage().data_ptr()
+        result[name] = plain.clone() if place in taken else plain
+        taken.add(place)
+    return result
 
 
 @torch.no_grad()

@@ -9,6 +9,7 @@ from vitreous.errors import CheckpointError
 
 ASSUMED = "class names"  # what a plan's ``assumed`` begins with where a file tells none
 IN_TWO_ORDERS = 21_841
+PROBLEM, SEVERAL = "problem_type", "multi_label_classification"  # as transformers says it
 
 
 class ClassNames(NamedTuple):
@@ -43,14 +44,13 @@ def from_id2label(
     and more than half of them stand beside the number of another class.
 
     Raises:
-        CheckpointError: names that do not fit the classes of the head, or classes that do not exclude
-            one another.
+        CheckpointError: names that do not fit the classes of the head, or logits that tell no classes.
     """
-    problem = config.get("problem_type")
-    if classes and problem not in (None, "single_label_classification"):
+    problem = config.get(PROBLEM)
+    if classes and problem not in (None, "single_label_classification", SEVERAL):
         raise CheckpointError(
-            f"{name}/config.json: problem_type {problem!r} is not read, because here the classes of a picture"
-            " share one softmax; if that is meant, delete that key"
+            f"{name}/config.json: problem_type {problem!r} is not read, because here the scores of classes"
+            " are a softmax, or a sigmoid each; if one of these is meant, delete that key"
         )
     labels = config.get("id2label")
     if not labels or not classes:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-from vitreous.checkpoints.file import Checkpoint
+from vitreous.checkpoints.file import Answers, Checkpoint
 from vitreous.checkpoints.foreign.names import Names, Table, gather
 from vitreous.checkpoints.imagenet import SOURCES
 from vitreous.checkpoints.stored import Stored
@@ -78,7 +78,7 @@ class Plan:
     are zero; ``unused`` those of theirs which a classifier has no place for, and known as such;
     ``assumed`` what the file does not say and the layout's own default stands for. ``orient`` gives one
     of their tensors torch's order of axes; ``finish`` is what remains to be done after renaming;
-    ``stated_family`` is what the file calls itself.
+    ``stated_family`` is what the file calls itself; ``answers`` whether a picture may show several classes.
     """
 
     layout: str
@@ -92,6 +92,7 @@ class Plan:
     orient: Callable[[str, Tensor], Tensor] = lambda _, tensor: tensor
     finish: Callable[[dict[str, Tensor]], dict[str, Tensor]] = lambda tensors: tensors
     stated_family: str | None = None
+    answers: Answers = "one"
 
     @property
     def family(self) -> str:
@@ -131,7 +132,7 @@ class Plan:
         sources = [text for title, text in SOURCES.items() if f"class names of {title}" in self.assumed]
         if sources:
             origin["class_names"] = sources[0]
-        return Checkpoint(model, self.preprocess, self.classes, lineage=origin)
+        return Checkpoint(model, self.preprocess, self.classes, lineage=origin, answers=self.answers)
 
 
 class _Turned(Mapping[str, Tensor]):

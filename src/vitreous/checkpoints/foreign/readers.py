@@ -2,6 +2,7 @@
 ahead of those whose names it shares."""
 
 from vitreous.checkpoints.foreign import (
+    dall_e,
     facebookresearch_deit,
     facebookresearch_dinov2,
     facebookresearch_dinov3,
@@ -24,6 +25,7 @@ from vitreous.checkpoints.foreign.transformers import beit_segmentation as trans
 from vitreous.checkpoints.foreign.transformers import deit as transformers_deit
 from vitreous.checkpoints.foreign.transformers import dinov2 as transformers_dinov2
 from vitreous.checkpoints.foreign.transformers import dinov3 as transformers_dinov3
+from vitreous.checkpoints.foreign.transformers import flava as transformers_flava
 from vitreous.checkpoints.foreign.transformers import mae as transformers_mae
 from vitreous.checkpoints.foreign.transformers import simmim as transformers_simmim
 from vitreous.checkpoints.foreign.transformers import swin as transformers_swin
@@ -47,11 +49,13 @@ READERS: tuple[Reader, ...] = (
     transformers_mae.READER,
     transformers_dinov2.READER,
     transformers_dinov3.READER,
+    transformers_flava.READER,
     transformers_simmim.READER,
     transformers_swin.READER,
     transformers_vit.READER,
     torchvision_swin.READER,
     torchvision_vit.READER,
     torchvision_convnet.READER,
+    dall_e.READER,
     google.READER,
 )

@@ -16,7 +16,14 @@ from vitreous.checkpoints.foreign.plan import Shapes, patch_kernel, rows_of
 from vitreous.errors import CheckpointError, ConfigError
 from vitreous.layers.geometry import shift_on, whole_windows
 from vitreous.models.catalog import CATALOG, configure
-from vitreous.models.config import ClassifierConfig, ConvNetConfig, ModelConfig, SimMIMConfig, family_of
+from vitreous.models.config import (
+    ClassifierConfig,
+    ConvNetConfig,
+    DVAEConfig,
+    ModelConfig,
+    SimMIMConfig,
+    family_of,
+)
 
 BLOCKS = "backbone.stages.{}.encoder.blocks"
 MERGING = "backbone.stages.{}.merging"
@@ -210,7 +217,7 @@ class Place(NamedTuple):
 
 def reasons(config: ModelConfig, place: Place) -> list[str]:
     """Why a class has no place for a model; empty where it computes the same of native pictures."""
-    if isinstance(config, ConvNetConfig) or not isinstance(config.backbone, SwinConfig):
+    if isinstance(config, ConvNetConfig | DVAEConfig) or not isinstance(config.backbone, SwinConfig):
         return ["it does not stand on a Swin"]
     swin = config.backbone
     height, width = swin.image_size

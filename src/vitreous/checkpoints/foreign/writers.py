@@ -3,6 +3,7 @@ first is taken that has a place for all its parts."""
 
 from collections.abc import Mapping
 
+from vitreous.checkpoints.foreign import dall_e
 from vitreous.checkpoints.foreign.timm import beit_writer as timm_beit
 from vitreous.checkpoints.foreign.timm import deit as timm_deit
 from vitreous.checkpoints.foreign.timm import dinov3_writer as timm_dinov3
@@ -16,6 +17,7 @@ from vitreous.checkpoints.foreign.transformers import beit_writer as transformer
 from vitreous.checkpoints.foreign.transformers import deit as transformers_deit
 from vitreous.checkpoints.foreign.transformers import dinov2 as transformers_dinov2
 from vitreous.checkpoints.foreign.transformers import dinov3 as transformers_dinov3
+from vitreous.checkpoints.foreign.transformers import flava as transformers_flava
 from vitreous.checkpoints.foreign.transformers import mae as transformers_mae
 from vitreous.checkpoints.foreign.transformers import simmim as transformers_simmim
 from vitreous.checkpoints.foreign.transformers import swin as transformers_swin
@@ -34,7 +36,9 @@ WRITERS: Mapping[str, tuple[Writer, ...]] = {
         transformers_beit_segmentation.WRITER,
         transformers_swin.WRITER,
         transformers_simmim.WRITER,
+        transformers_flava.WRITER,
     ),
     "timm": (timm_vit.WRITER, timm_dinov3.WRITER, timm_deit.WRITER, timm_beit.WRITER, timm_swin.WRITER),
     "torchvision": (torchvision_vit.WRITER, torchvision_convnet.WRITER, torchvision_swin.WRITER),
+    "dall_e": (dall_e.WRITER,),
 }

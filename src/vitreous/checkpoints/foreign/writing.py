@@ -21,7 +21,7 @@ from vitreous.checkpoints.foreign.names import BLOCK, POSITIONS, Table, scatter
 from vitreous.checkpoints.weights import write_safetensors
 from vitreous.layers.layout import Layout
 from vitreous.layers.positions import build_positions
-from vitreous.models.config import ClassifierConfig, ConvNetConfig, ModelConfig
+from vitreous.models.config import ClassifierConfig, ConvNetConfig, DVAEConfig, ModelConfig
 
 
 class Writer(NamedTuple):
@@ -70,7 +70,7 @@ class Limits:
 
     def reasons(self, config: ModelConfig) -> list[str]:
         """Why the class has no place for a model; empty where it has."""
-        if isinstance(config, ConvNetConfig) or not isinstance(config.backbone, ViTConfig):
+        if isinstance(config, ConvNetConfig | DVAEConfig) or not isinstance(config.backbone, ViTConfig):
             return ["it does not stand on a plain ViT"]
         backbone, encoder = config.backbone, config.backbone.encoder
         pool, head, norm = "class", "linear", "end"

@@ -7,10 +7,18 @@ own FLOP counter does; norms, softmax and additions are left out (below 1% of a 
 
 from vitreous.backbones.config import SwinConfig
 from vitreous.models.accounting.convnet import account_convnet
+from vitreous.models.accounting.dvae import account_dvae
 from vitreous.models.accounting.plain import Account, account_autoencoder, account_plain
 from vitreous.models.accounting.swin import account_swin
 from vitreous.models.accounting.upernet import account_upernet
-from vitreous.models.config import ConvNetConfig, MAEConfig, ModelConfig, SimMIMConfig, UPerNetConfig
+from vitreous.models.config import (
+    ConvNetConfig,
+    DVAEConfig,
+    MAEConfig,
+    ModelConfig,
+    SimMIMConfig,
+    UPerNetConfig,
+)
 
 __all__ = ["Account", "account"]
 
@@ -20,6 +28,8 @@ def account(config: ModelConfig, image_size: tuple[int, int] | None = None) -> A
     size = image_size or config.image_size
     if isinstance(config, ConvNetConfig):
         return account_convnet(config, size)
+    if isinstance(config, DVAEConfig):
+        return account_dvae(config, size)
     if isinstance(config, MAEConfig):
         return account_autoencoder(config, size)
     if isinstance(config, UPerNetConfig):

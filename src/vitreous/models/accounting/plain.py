@@ -130,7 +130,7 @@ def _stem_parameters(vit: ViTConfig) -> int:
     width, patch = vit.encoder.width, vit.patch
     if vit.stem == "linear":
         return vit.channels * patch**2 * width + width
-    *convolutions, last = stem_convolutions(vit.channels, width, patch)
+    *convolutions, last = stem_convolutions(vit.channels, width, patch, vit.stem_width)
     kernels = sum(part.channels * part.out * part.kernel**2 + 2 * part.out for part in convolutions)
     return kernels + last.channels * last.out + last.out
 
@@ -140,7 +140,7 @@ def _stem_macs(vit: ViTConfig, height: int, width: int) -> int:
     if vit.stem == "linear":
         return rows * cols * vit.channels * vit.patch**2 * vit.encoder.width
     macs, scale = 0, vit.patch
-    for part in stem_convolutions(vit.channels, vit.encoder.width, vit.patch):
+    for part in stem_convolutions(vit.channels, vit.encoder.width, vit.patch, vit.stem_width):
         scale //= part.stride  # what is still to be divided: the map is that much larger than the grid
         macs += rows * cols * scale**2 * part.channels * part.out * part.kernel**2
     return macs
@@ -228,7 +228,7 @@ def _stem_floats(vit: ViTConfig, patches: int) -> int:
     if vit.stem == "linear":
         return floats
     scale = vit.patch
-    for part in stem_convolutions(vit.channels, vit.encoder.width, vit.patch)[:-1]:
+    for part in stem_convolutions(vit.channels, vit.encoder.width, vit.patch, vit.stem_width)[:-1]:
         scale //= part.stride
         floats += 2 * patches * scale**2 * part.out
     return floats

@@ -19,7 +19,13 @@ from vitreous.checkpoints.foreign.writing import (
     plain_state,
     weights_file,
 )
-from vitreous.models.config import ClassifierConfig, ConvNetConfig, MaskedTokensConfig, ModelConfig
+from vitreous.models.config import (
+    ClassifierConfig,
+    ConvNetConfig,
+    DVAEConfig,
+    MaskedTokensConfig,
+    ModelConfig,
+)
 
 UNSAID = ("qkv_bias", "encoder_stride")  # of ViT's values
 LABELS = ("id2label", "label2id")
@@ -44,7 +50,7 @@ def reasons(config: ModelConfig) -> list[str]:
 def backbone_reasons(config: ModelConfig) -> list[str]:
     """The reasons that lie in what is below the head."""
     found = LIMITS.reasons(config)
-    if isinstance(config, ConvNetConfig) or not isinstance(config.backbone, ViTConfig):
+    if isinstance(config, ConvNetConfig | DVAEConfig) or not isinstance(config.backbone, ViTConfig):
         return found
     if config.backbone.positions != "none" and config.backbone.grid[0] != config.backbone.grid[1]:
         found.append("it has position embeddings on a grid that is not square")

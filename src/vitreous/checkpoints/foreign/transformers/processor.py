@@ -47,7 +47,11 @@ OFF = ("do_pad", "do_grayscale", "do_flip_channel_order")
 def read_processor(values: Mapping[str, Any], config: ModelConfig, name: str) -> Preprocess:
     """What an image processor with these values does to a picture; its defaults are ViTImageProcessor's."""
     where = f"{name}/preprocessor_config.json"
-    kind = _kind(values, family_of(config), where)
+    return read_steps(values, _kind(values, family_of(config), where), config, where)
+
+
+def read_steps(values: Mapping[str, Any], kind: Kind, config: ModelConfig, where: str) -> Preprocess:
+    """What values that are ``kind``'s where they are left out do to a picture; ``where`` they stand."""
     for key in OFF:
         if values.get(key):
             raise CheckpointError(f"{where}: {key} is not read; wanted it false or left out")
