@@ -176,6 +176,20 @@ def test_times_add_up_as_the_loop_spends_them(config: TrainConfig, monkeypatch: 
     assert shared.epoch_seconds == pytest.approx(6 * (gradient + update + 4 / 2) + judging / 3)
 
 
+def test_a_disturbance_of_one_version_does_not_count_many_times(
+    config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def disturbed(self: Rehearsal, work: Any) -> float:
+        blocks = len(self.model.backbone.encoder.blocks)  # type: ignore[union-attr, arg-type]
+        return costing(self, work) * (2 if blocks > 1 else 1)
+
+    deep = replace(config, model=replace(config.model, options={**config.model.options, "depth": 24}))
+    monkeypatch.setattr(Rehearsal, "seconds", costing)
+    calm = forecast(deep).step_seconds
+    monkeypatch.setattr(Rehearsal, "seconds", disturbed)
+    assert forecast(deep).step_seconds < 2.5 * calm
+
+
 def test_a_large_model_is_never_built(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     built: list[int] = []
     build = catalog.build

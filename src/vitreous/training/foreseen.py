@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
+from math import inf
 from statistics import median
 from time import perf_counter
 from typing import NamedTuple
@@ -18,6 +19,7 @@ from vitreous.data.collection import Splits
 from vitreous.data.loader import Labelled, Order, batches, training_parts
 from vitreous.errors import ConfigError, DataError
 from vitreous.models import catalog
+from vitreous.models.accounting import account
 from vitreous.models.config import ModelConfig
 from vitreous.models.model import Model
 from vitreous.tasks.config import views_of
@@ -41,7 +43,8 @@ COUNTED = (2, 3)  # pictures of the two batches on which memory is counted; one 
 DECODED = 8  # pictures that are loaded at a time while that is timed
 LOADING = 0.4  # seconds after which it has been timed for long enough
 SMALL = 2  # pictures on which a step is timed first
-ROUNDS = 3  # how often it is timed then, on as many as there is time for
+ROUNDS = 4  # how often it is timed then, on as many as there is time for
+SLACK = 1.1  # times, by which a deep model may be slower than what it multiplies says
 BUDGET = 2.5  # seconds for that, where so few pictures do not take longer
 
 
@@ -63,7 +66,7 @@ class Foreseen:
     def __init__(self, config: TrainConfig, splits: Splits, device: torch.device) -> None:
         self.config, self.device = config, device
         world = World(0, 1, device)
-        self.setup, whole = _shallow(config, splits)
+        self.setup, self.whole_model = _shallow(config, splits)
         pictures = len(self.setup.train)
         batch = min(config.batch_size, pictures)
         self.order = Order(pictures=pictures, batch=batch, seed=config.seed, views=views_of(config.task))
@@ -76,7 +79,7 @@ class Foreseen:
         self.loading, self.training_batch = _timed(self._load(task))
         self.reading, self.held_out_batch = _timed(self._read(task))
         self.asking = self._learn_by_heart(task)
-        self.rungs = rungs(whole)
+        self.rungs = rungs(self.whole_model)
         self.rehearsals = [Rehearsal(config, self._model(rung.config), task, device) for rung in self.rungs]
         self.counted = [self._count(rehearsal) for rehearsal in self.rehearsals]
 
@@ -87,8 +90,22 @@ class Foreseen:
             max(0.0, sum(rung.share * value for rung, value in zip(self.rungs, values, strict=True)))
             for values in zip(*costs, strict=True)
         )
-        # Without gradients a block lets go of what it held: the deepest version holds what the whole does.
-        return Costs(*sums)._replace(evaluation=max(cost.evaluation for cost in costs))
+        found = Costs(*sums)
+        return found._replace(
+            # Without gradients a block lets go of what it held: the deepest holds what the whole does.
+            evaluation=max(cost.evaluation for cost in costs),
+            gradient=min(found.gradient, self._most([cost.gradient for cost in costs])),
+            judging=min(found.judging, self._most([cost.judging for cost in costs])),
+        )
+
+    def _most(self, seconds: list[float]) -> float:
+        """The most that the whole may take, where the versions take so many seconds: as many times more as it
+        multiplies. A disturbance of one version counts several times in a sum of shares, and once here."""
+        if len(self.rungs) == 1:
+            return inf
+        macs = account(self.whole_model).macs
+        ratios = [macs / account(rung.config).macs for rung in self.rungs]
+        return SLACK * min(time * ratio for time, ratio in zip(seconds, ratios, strict=True))
 
     @property
     def picture_bytes(self) -> int:
@@ -170,8 +187,9 @@ class Foreseen:
         return max(0, (resident() or 0) - held)
 
     def _time(self) -> list[tuple[float, float, float]]:
-        """Seconds of a picture's gradient, of an update and of a picture's judging, for each version; they
-        take turns, so that a change of the machine's speed meets all alike."""
+        """Seconds of a picture's gradient, of an update and of a picture's judging, for each version: the
+        shortest of a few, since other work on the machine only ever adds. They take turns, so that a change
+        of its speed meets all alike."""
         small = min(SMALL, self.micro_batch)
         batch = tiled(self.training_batch, small)
         first = sum(rehearsal.seconds(partial(rehearsal.gradient, batch)) for rehearsal in self.rehearsals)
@@ -189,9 +207,7 @@ class Foreseen:
                 judging = rehearsal.seconds(partial(rehearsal.judge, held_out)) / len(held_out.images)
                 if number:
                     times.append((gradient, update, judging))
-        return [
-            (median(a), median(b), median(c)) for a, b, c in (zip(*times, strict=True) for times in found)
-        ]
+        return [(min(a), min(b), min(c)) for a, b, c in (zip(*times, strict=True) for times in found)]
 
 
 def _shallow(config: TrainConfig, splits: Splits) -> tuple[Setup, ModelConfig]:
