@@ -1,5 +1,7 @@
 """The small sets, ways to learn from them, and what is claimed of those; see ``benchmarks/small_sets.py``.
 
+Of the sets named ``few_...`` some pictures of each class have labels, and all are there to be seen without.
+
 Every row sees a set's pictures in the same views (``Small.augment``), but for ``plain``, whose views are
 those of the recipe ``scratch``, and for pretraining, which hides most of a picture and so varies it less.
 """
@@ -33,10 +35,16 @@ class Small:
     fine: int  # the patch of a linear stem, and of what is hidden in pretraining
     depth: int
     augment: AugmentConfig
+    rows: tuple[str, ...]  # by default
     time: float = 1.0
+    positions: str = "sincos2d"  # of a linear stem
+    labels: int | None = None  # a class, of the training part; None: all
 
 
-SETS: Mapping[str, Small] = {
+_LABELLED = ("plain", "small", "resnet", "bare", "mae", "beit", "student", "taught")
+_FEW = ("bare", "mae", "beit", "student", "taught")
+
+_ALL: Mapping[str, Small] = {
     "digits": Small(
         title="1293 handwritten digits of 8 x 8 pixels, 10 classes",
         source="digits",
@@ -49,7 +57,9 @@ SETS: Mapping[str, Small] = {
         augment=AugmentConfig(
             crop=None, flip=0, rand_augment=None, rotate=10, shift=0.1, zoom=0.1, mixup=0.2
         ),
+        rows=_LABELLED,
         time=0.5,
+        positions="learned",
     ),
     "scenes": Small(
         title="1500 hard scenes of 32 x 32 pixels, 10 shapes of the main object",
@@ -60,6 +70,7 @@ SETS: Mapping[str, Small] = {
         fine=4,
         depth=4,
         augment=AugmentConfig(crop=(0.5, 1.0), rand_augment=None),
+        rows=_LABELLED,
     ),
     "pieces": Small(
         title="760 pieces of 32 x 32 pixels, from 19 photographs",
@@ -70,7 +81,22 @@ SETS: Mapping[str, Small] = {
         fine=4,
         depth=4,
         augment=AugmentConfig(crop=(0.5, 1.0), rand_augment=None),
+        rows=_LABELLED,
     ),
+}
+
+
+def _few(name: str, labels: int, fine: int) -> Small:
+    known = _ALL[name]
+    title = f"{known.title}; {labels} labels a class, the others are seen without"
+    return replace(known, title=title, labels=labels, fine=fine, rows=_FEW)
+
+
+SETS: Mapping[str, Small] = {
+    **_ALL,
+    "few_digits": _few("digits", 10, 2),
+    "few_scenes": _few("scenes", 50, 8),
+    "few_pieces": _few("pieces", 10, 8),
 }
 
 
@@ -153,7 +179,8 @@ def _stemmed(run: Run, name: str) -> ModelChoice:
 
 def _fine(run: Run, name: str, **options: Any) -> ModelChoice:
     """A tiny model of small patches, whose projection is one matrix: what can be hidden patch by patch."""
-    return _model(run, name, patch=run.small.fine, positions="sincos2d", depth=run.small.depth, **options)
+    places = run.small.positions
+    return _model(run, name, patch=run.small.fine, positions=places, depth=run.small.depth, **options)
 
 
 def _taught(run: Run, model: ModelChoice, rate: float = RATES["vit"], **values: Any) -> TrainConfig:
@@ -166,7 +193,7 @@ def _taught(run: Run, model: ModelChoice, rate: float = RATES["vit"], **values: 
 
 def _pretrained(run: Run, model: ModelChoice, **values: Any) -> TrainConfig:
     """A model that learns from the pictures alone."""
-    return _taught(run, model, 3e-3, augment=replace(run.small.augment, mixup=0.0), **values)
+    return _taught(run, model, 3e-3, augment=_unmixed(run), **values)
 
 
 def _plain(run: Run) -> TrainConfig:
@@ -188,7 +215,9 @@ def _bare(run: Run) -> TrainConfig:
 
 
 def _mae(run: Run) -> TrainConfig:
-    return _pretrained(run, _fine(run, "mae_tiny", normalised_targets=True), task=MaskedAutoencodingConfig())
+    return _pretrained(
+        run, _fine(run, "mae_tiny", normalised_targets=True, decoder_depth=1), task=MaskedAutoencodingConfig()
+    )
 
 
 def _tokenizer(run: Run) -> TrainConfig:
@@ -207,12 +236,19 @@ def _tuned(stage: str) -> Callable[[Run], TrainConfig]:
 
 
 def _student(run: Run) -> TrainConfig:
-    return _taught(run, _stemmed(run, "deit_tiny"))
+    return _taught(run, _stemmed(run, "vit_tiny"), augment=_unmixed(run))
 
 
 def _distilled(run: Run, teacher: Path) -> TrainConfig:
-    task = DistillationConfig(teacher=str(teacher), targets="soft")
-    return _taught(run, _stemmed(run, "deit_tiny"), task=task)
+    # Each picture has eight views, about which the teacher is asked once: its time is not the student's.
+    task = DistillationConfig(
+        teacher=str(teacher), targets="soft", share=0.9, temperature=2.0, cached_views=8
+    )
+    return _taught(run, _stemmed(run, "vit_tiny"), task=task, augment=_unmixed(run))
+
+
+def _unmixed(run: Run) -> AugmentConfig:
+    return replace(run.small.augment, mixup=0.0)
 
 
 ROWS: Mapping[str, Row] = {
@@ -220,7 +256,7 @@ ROWS: Mapping[str, Row] = {
     "small": Row("a ViT on a convolutional stem", (Stage("train", 1.0, _small),)),
     "resnet": Row("torchvision's ResNet-18", (Stage("train", 1.0, _resnet),)),
     "bare": Row("the model of mae and beit without pretraining", (Stage("train", 1.0, _bare),)),
-    "mae": Row("MAE, then tuned", (Stage("mae", 0.5, _mae), Stage("tune", 0.5, _tuned("mae")))),
+    "mae": Row("MAE, then tuned", (Stage("mae", 0.6, _mae), Stage("tune", 0.4, _tuned("mae")))),
     "beit": Row(
         "BEiT on tokens of its own, then tuned",
         (
@@ -229,16 +265,16 @@ ROWS: Mapping[str, Row] = {
             Stage("tune", 0.45, _tuned("beit")),
         ),
     ),
-    "student": Row("a DeiT on the stem of small, without a teacher", (Stage("train", 1.0, _student),)),
+    "student": Row("small without mixup", (Stage("train", 1.0, _student),)),
     "distilled": Row(
-        "that DeiT with a teacher, whose training counts",
+        "student with a ResNet-18 as its teacher, whose training counts",
         (
             Stage("teacher", 0.35, _resnet),
             Stage("distil", 0.65, lambda run: _distilled(run, run.place / "teacher")),
         ),
     ),
     "taught": Row(
-        "that DeiT with a teacher that was there before",
+        "student with a teacher that was there before",
         (Stage("distil", 1.0, lambda run: _distilled(run, run.teacher)),),
     ),
 }

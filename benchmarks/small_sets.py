@@ -1,6 +1,7 @@
 """All ways to learn from at most 2,000 pictures, each given the same time, judged on the test parts.
 
-    python -m benchmarks.small_sets [--sets digits,scenes,pieces] [--rows small,mae,resnet] [--seeds 5]
+    python -m benchmarks.small_sets [--sets digits,scenes,pieces,few_digits,few_scenes,few_pieces]
+                                    [--rows small,mae,resnet] [--seeds 5]
                                     [--seconds 75] [--jobs 2] [--clock wall|cpu] [--output FILE]
 
 A row is a way to learn, of one stage or several (``benchmarks/small_rows.py``). ``--seconds`` are for all of
@@ -19,12 +20,14 @@ import argparse
 import json
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from math import sqrt
 from multiprocessing import get_context
 from pathlib import Path
+from random import Random
 from statistics import mean, stdev
 from typing import NamedTuple
 
@@ -33,8 +36,11 @@ from scipy.stats import t
 
 from benchmarks.photograph_pieces import build
 from benchmarks.small_rows import CLAIMS, ROWS, SETS, TEACHER, Run
+from vitreous.data.collection import Splits
+from vitreous.data.folder import read_data
 from vitreous.evaluation.evaluate import evaluate
 from vitreous.predictor import load
+from vitreous.tasks.config import needs_labels
 from vitreous.training.fit import fit
 from vitreous.training.pace import Clock, measure_pace
 
@@ -78,17 +84,37 @@ def learn(job: Job) -> Outcome:
         run = Run(SETS[job.set], job.data, place, job.seed, Path(job.teacher) / TEACHER.stages[-1].name)
         for number, stage in enumerate(row.stages):
             config = replace(stage.configure(run), output=str(place / stage.name))
+            splits = read_data(config.data, seed=config.seed)
+            if needs_labels(config.task) and row is not TEACHER:
+                splits = labelled(splits, run.small.labels, job.seed)
             if number == len(paces):
-                pace = measure_pace(replace(config, output=f"{config.output}-trial"), clock=clock)
+                trial = replace(config, output=f"{config.output}-trial")
+                pace = measure_pace(trial, splits=splits, clock=clock)
                 paces.append(pace.epoch)
                 trials += pace.trial
             count = max(1, round(job.seconds * stage.share / paces[number]))
             begun = clock()
-            fit(replace(config, epochs=count, evaluate_every=count))
+            fit(replace(config, epochs=count, evaluate_every=count), splits=splits)
             seconds.append(clock() - begun)
             epochs.append(count)
         scores = evaluate(load(str(place / row.stages[-1].name), device="cpu"), job.data, split=job.part)
     return Outcome(scores["accuracy"], seconds, epochs, tuple(paces), trials)
+
+
+def labelled(splits: Splits, labels: int | None, seed: int) -> Splits:
+    """The parts of a set with so many training pictures of each class, drawn by the seed; None: all."""
+    if labels is None or splits.train is None:
+        return splits
+    order = list(range(len(splits.train)))
+    Random(seed).shuffle(order)
+    chosen: Counter[int] = Counter()
+    kept = []
+    for index in order:
+        label = splits.train.labels[index]
+        if chosen[label] < labels:
+            chosen[label] += 1
+            kept.append(index)
+    return splits._replace(train=splits.train.select(sorted(kept)))
 
 
 def run_all(pool: ProcessPoolExecutor, jobs: Sequence[Job]) -> list[Outcome]:
@@ -111,7 +137,7 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
 def report(name: str, found: dict[str, list[Outcome]]) -> None:
     """Print one set's table."""
     print(f"\n{name}: {SETS[name].title}")
-    print(f"{'row':14}{'accuracy':>9}{'95%':>8}{'seconds':>9}  epochs")
+    print(f"{'row':10}{'accuracy':>9}{'95%':>8}{'seconds':>9}  epochs")
     for row, outcomes in found.items():
         middle, half = interval([outcome.accuracy for outcome in outcomes])
         taken = mean(sum(outcome.seconds) for outcome in outcomes)
@@ -119,7 +145,7 @@ def report(name: str, found: dict[str, list[Outcome]]) -> None:
         epochs = " + ".join(
             f"{count} {stage}" for count, stage in zip(outcomes[0].epochs, names, strict=True)
         )
-        print(f"{row:14}{middle:9.2%}{half:8.2%}{taken:9.1f}  {epochs}")
+        print(f"{row:10}{middle:9.2%}{half:8.2%}{taken:9.1f}  {epochs}")
 
 
 def judge(results: dict[str, dict[str, list[Outcome]]]) -> None:
@@ -143,7 +169,7 @@ def judge(results: dict[str, dict[str, list[Outcome]]]) -> None:
             else:
                 verdict = "not shown"
             shown += low > 0 or (claim.level and middle >= 0)
-            print(f"  {name:8}{middle:+8.2%}  [{low:+.2%}, {high:+.2%}]  {verdict}")
+            print(f"  {name:12}{middle:+8.2%}  [{low:+.2%}, {high:+.2%}]  {verdict}")
         judged = sum(claim.row in found and claim.rival in found for found in results.values())
         verdict = "holds" if shown >= claim.sets else "not shown" if judged >= claim.sets else "not judged"
         print(f"  {verdict}: on {shown} of {judged}, wanted {claim.sets}")
@@ -153,7 +179,7 @@ def main() -> None:
     """Print the tables, then the verdicts."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--sets", default=",".join(SETS))
-    parser.add_argument("--rows", default=",".join(ROWS))
+    parser.add_argument("--rows", help="by default those of each set")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=75.0)
     parser.add_argument("--jobs", type=int, default=2)
@@ -161,7 +187,8 @@ def main() -> None:
     parser.add_argument("--part", choices=("test", "validation"), default="test")
     parser.add_argument("--output", type=Path, help="write every outcome as JSON")
     arguments = parser.parse_args()
-    names, rows = arguments.sets.split(","), arguments.rows.split(",")
+    names = arguments.sets.split(",")
+    rows = {name: arguments.rows.split(",") if arguments.rows else SETS[name].rows for name in names}
     begun = time.perf_counter()
     print(
         f"torch {torch.__version__}, {arguments.seeds} seeds, {arguments.seconds:g} s of {arguments.clock}"
@@ -169,7 +196,7 @@ def main() -> None:
         " part",
         flush=True,
     )
-    results: dict[str, dict[str, list[Outcome]]] = {name: {row: [] for row in rows} for name in names}
+    results: dict[str, dict[str, list[Outcome]]] = {name: {row: [] for row in rows[name]} for name in names}
     with tempfile.TemporaryDirectory() as folder:
         pieces = str(build(Path(folder) / "pieces"))
         jobs = [
@@ -184,7 +211,7 @@ def main() -> None:
                 teacher=str(Path(folder) / f"teacher-{name}"),
             )
             for name in names
-            for row in rows
+            for row in rows[name]
         ]
         teachers = [replace(job, row="teacher", seed=TEACHER_SEED) for job in jobs if job.row == "taught"]
         with ProcessPoolExecutor(arguments.jobs, mp_context=get_context("spawn")) as pool:

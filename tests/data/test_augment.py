@@ -26,6 +26,17 @@ def test_with_everything_off_training_sees_what_evaluation_sees(shorter: int | N
     assert_close(TrainingView(OFF, prepare)(picture()), prepare(picture()).image)
 
 
+def test_with_everything_off_a_squashed_picture_is_cut_as_in_evaluation() -> None:
+    prepare = Preprocess(size=(10, 12), shorter=None, squashed=(14, 16), mean=PREPARE.mean, std=PREPARE.std)
+    assert_close(TrainingView(OFF, prepare)(picture()), prepare(picture()).image)
+
+
+def test_a_picture_that_is_made_small_by_lanczos_is_turned_all_the_same() -> None:
+    prepare = Preprocess(size=(24, 24), shorter=None, interpolation="lanczos")
+    view = TrainingView(AugmentConfig(crop=(0.5, 1.0), rand_augment=(14, 9)), prepare)
+    assert all(view(picture()).shape == (3, 24, 24) for _ in range(8))
+
+
 def test_flip_mirrors() -> None:
     flipped = TrainingView(AugmentConfig(crop=None, flip=1.0, rand_augment=None), PREPARE)(picture())
     assert_close(flipped.flip(-1), TrainingView(OFF, PREPARE)(picture()))

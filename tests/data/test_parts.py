@@ -70,6 +70,12 @@ def test_labels_are_not_needed_but_kept_and_the_test_part_stays_unseen(tmp_path:
     assert without.train is not None and without.train.counts() == {"cat": 24, "dog": 24}
 
 
+def test_without_a_train_part_the_test_part_stays_unseen(tmp_path: Path) -> None:
+    source = fill(tmp_path, [*flat(40, "val/cat/"), *flat(40, "test/cat/")])
+    train, validation, test = names(parts(source))
+    assert (len(train), len(validation), len(test)) == (36, 4, 40)
+
+
 def test_parts_that_were_given_stay_what_they_are(tmp_path: Path) -> None:
     source = fill(tmp_path, [*flat(20, "train/cat/"), *flat(5, "val/cat/"), *flat(9, "test/cat/")])
     assert [len(part) for part in names(parts(source))] == [20, 5, 9]

@@ -38,7 +38,7 @@ def test_it_is_scikit_learns_optimum_on_standardised_features(classes: int, bala
     peer = make_pipeline(
         StandardScaler(),
         LogisticRegression(
-            C=1 / (found.penalty * len(y)),
+            C=(2 if len(set(y)) == 2 else 1) / (found.penalty * len(y)),
             class_weight="balanced" if balanced else None,
             tol=1e-10,
             max_iter=10_000,
@@ -54,6 +54,19 @@ def test_it_is_scikit_learns_optimum_on_standardised_features(classes: int, bala
     chances = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     np.testing.assert_allclose(chances, peer.predict_proba(queries), atol=1e-3)
     assert found.loss == pytest.approx(-peer.predict_log_proba(x)[np.arange(len(y)), y].mean(), abs=1e-3)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_the_weights_are_where_the_stated_objective_is_flat(classes: int) -> None:
+    x, y = made(90, 6, classes)
+    found = fit_probe(x, y, names(classes))
+    scaled = (x - x.mean(0)) / x.std(0)
+    weight = found.weight * x.std(0)
+    logits = found.logits(x)
+    chances = np.exp(logits - logits.max(1, keepdims=True))
+    chances /= chances.sum(1, keepdims=True)
+    slope = (chances - np.eye(classes)[y]).T @ scaled / len(y) + found.penalty * weight
+    np.testing.assert_allclose(slope, 0, atol=1e-4)
 
 
 def test_the_penalty_is_the_one_that_did_best_on_pictures_it_was_not_fitted_on() -> None:

@@ -7,7 +7,7 @@ import pytest
 from vitreous.config import from_plain, to_plain
 from vitreous.errors import ConfigError
 from vitreous.training.config import TrainConfig, with_settings
-from vitreous.training.recipes import RECIPES, default_recipe, recipe
+from vitreous.training.recipes import RECIPES, configured, default_recipe, recipe
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -56,6 +56,12 @@ def test_a_wrong_setting_says_what_was_wanted(setting: str, words: str) -> None:
     with pytest.raises(ConfigError, match=words) as caught:
         with_settings(recipe("scratch")("data", "run"), [setting])
     assert "\n" not in str(caught.value)
+
+
+def test_another_masked_autoencoder_learns_the_same_targets() -> None:
+    assert configured("data", "run", "mae", "mae_b_16").model.options == {"normalised_targets": True}
+    other = configured("data", "run", "mae", "mae_b_16", settings=["model.options.normalised_targets=false"])
+    assert other.model.options == {"normalised_targets": False}
 
 
 def test_recipes_are_found_and_chosen() -> None:

@@ -113,7 +113,7 @@ def test_a_probe_looks_at_every_picture_once(
     )
     monkeypatch.setattr(Rehearsal, "seconds", costing)
     monkeypatch.setattr(module, "_timed", lambda stream: (0.5, next(stream)))
-    monkeypatch.setattr(adding, "_cores", lambda: 2)
+    monkeypatch.setattr(adding, "usable_cores", lambda: 2)
     found = forecast(replace(probed, threads=1))
     assert found.epoch_seconds == pytest.approx((48 + 16) * (2 + 3 * 2) / 3)
     assert found.peak_bytes == found.base + found.weights + found.evaluation
@@ -160,7 +160,7 @@ def costing(self: Rehearsal, work: Any) -> float:
 def test_times_add_up_as_the_loop_spends_them(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Rehearsal, "seconds", costing)
     monkeypatch.setattr(module, "_timed", lambda stream: (0.5, next(stream)))
-    monkeypatch.setattr(adding, "_cores", lambda: 2)
+    monkeypatch.setattr(adding, "usable_cores", lambda: 2)
     deep = replace(config, model=replace(config.model, options={**config.model.options, "depth": 12}))
     found = forecast(replace(deep, micro_batch=4, evaluate_every=3))
     gradient, update = 8 * (2 + 3 * 12), 120
@@ -228,6 +228,8 @@ def test_fewer_pictures_at_a_time_are_taken_where_memory_is_small(config: TrainC
     standing = found.peak_bytes - max(found.step_bytes, found.evaluation)
     assert found.most_at_once(standing + found.gradients + (found.activations + 1) // 2) == 4
     assert found.most_at_once(0) == 1
+    assert found.most_at_once(found.peak_bytes) == 8  # one part: no gradient waits for another
+    assert found.most_at_once(standing + found.gradients + found.activations * 7 // 8) in (4, 8)
 
 
 def test_it_prints_as_a_table_that_adds_up(config: TrainConfig) -> None:

@@ -233,6 +233,13 @@ def test_who_cannot_teach_is_refused_before_anything_is_written(
     assert not Path(config.output).exists()
 
 
+def test_whose_answers_are_several_labels_teaches_no_single_ones(config: TrainConfig, tmp_path: Path) -> None:
+    checkpoint = classifier(Preprocess(size=(12, 12), shorter=None), classes=("above", "below"))
+    save(tmp_path / "several", replace(checkpoint, answers="several"))
+    with pytest.raises(ConfigError, match="several labels for a picture"):
+        fit(taught(config, tmp_path / "several"))
+
+
 def test_nobody_is_taught_by_the_run_itself(config: TrainConfig) -> None:
     for place in (config.output, f"{config.output}/best", str(Path(config.output).parent)):
         with pytest.raises(ConfigError, match="give another --output, or other weights"):

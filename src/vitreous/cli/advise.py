@@ -68,6 +68,8 @@ def advise(
         show_json({**plain, "output": str(output)})
     else:
         _show(plain, output)
+    if plain["recommended"] is None:
+        raise typer.Exit(1)
 
 
 def parse_budget(text: str) -> float:
@@ -118,7 +120,7 @@ def _show(advice: dict[str, Any], output: Path) -> None:
     show()
     if advice["recommended"] is None:
         complain(f"{advice['why']}; give a longer --budget, or fewer and smaller pictures")
-        raise typer.Exit(1)
+        return
     show(f"* take it: {advice['why']}")
     show(f"  {advice['command']}")
     show(f"wrote {output} after {duration(advice['seconds'])}")

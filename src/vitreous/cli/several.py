@@ -31,7 +31,7 @@ def show_several(result: dict[str, Any]) -> None:
     show()
     per_class = result["per_class"]
     if len(per_class) > CLASSES_SHOWN:
-        per_class = sorted(per_class, key=lambda row: row["average_precision"] or 0.0)[:CLASSES_SHOWN]
+        per_class = sorted(per_class, key=_worst_first)[:CLASSES_SHOWN]
         show(f"the {CLASSES_SHOWN} of {len(result['per_class'])} classes that went worst:")
     table = [
         [
@@ -52,6 +52,12 @@ def show_several(result: dict[str, Any]) -> None:
         said = "shows" if worst["shown"] else "does not show"
         score = percent(worst["score"])
         show(f"surest mistake: {worst['name']} {said} {worst['class']}, whose score is {score}")
+
+
+def _worst_first(row: dict[str, Any]) -> tuple[bool, float]:
+    """Classes that no picture shows have no score, and come last."""
+    value = row["average_precision"]
+    return value is None, value or 0.0
 
 
 def _told(value: float | None) -> str:

@@ -94,13 +94,17 @@ class TrainingView:
             steps.append(v2.RandomResizedCrop(prepare.size, scale=config.crop, interpolation=method))
         elif prepare.shorter is not None:
             steps += [v2.Resize(prepare.shorter, interpolation=method), v2.CenterCrop(prepare.size)]
+        elif prepare.squashed is not None:
+            steps += [v2.Resize(prepare.squashed, interpolation=method), v2.CenterCrop(prepare.size)]
         else:
             steps.append(v2.Resize(prepare.size, interpolation=method))
         if config.flip:
             steps.append(v2.RandomHorizontalFlip(config.flip))
         if config.rand_augment is not None:
             operations, magnitude = config.rand_augment
-            steps.append(v2.RandAugment(operations, magnitude, interpolation=method))
+            # Pillow turns and shears pictures by no kernel as wide as Lanczos'.
+            turned = v2.InterpolationMode.BICUBIC if method is v2.InterpolationMode.LANCZOS else method
+            steps.append(v2.RandAugment(operations, magnitude, interpolation=turned))
         if config.rotate or config.shift or config.zoom:
             affine = SubpixelAffine(
                 config.rotate,

@@ -45,7 +45,9 @@ class Blockwise:
                     hides 75 at most, which is 0.383
     smallest_block  patches of the smallest rectangle, before it meets others; None: a twelfth of all (16 of
                     196), but no more than are hidden
-    aspect          rectangles are from this many times as high as wide to this many times as wide as high
+    aspect          rectangles are from this many times as high as wide to this many times as wide as high,
+                    drawn evenly on a logarithmic scale as in the authors' code, so that wide and high ones
+                    are as many
 
     ConfigError where that hides nothing or everything, or less than one block.
     """

@@ -13,7 +13,8 @@ def learning_parts(splits: Splits, *, seed: int = 0, labelled: bool = True) -> S
     """Train and validation parts of a data set as ``read_data`` gives it, and what else it has.
 
     Without labels any pictures do: the train part of a data set that has labels (its test part stays
-    unseen), or a folder without classes, of which a tenth, at most ``MOST_HELD_OUT``, is held out.
+    unseen), or what there is beside a test part, or a folder without classes, of which a tenth, at most
+    ``MOST_HELD_OUT``, is held out.
 
     Raises:
         DataError: with ``labelled``, what ``check_trainable`` refuses; without, fewer than ``FEWEST``
@@ -22,7 +23,7 @@ def learning_parts(splits: Splits, *, seed: int = 0, labelled: bool = True) -> S
     if labelled:
         check_trainable(splits)
         return splits
-    pictures = splits.train or splits.test or splits.validation
+    pictures = splits.train or splits.validation or splits.test
     if pictures is None:
         raise DataError("the data has no pictures")
     if splits.train is None or splits.validation is None:

@@ -72,6 +72,8 @@ def evaluate_neighbours(
         raise ConfigError(
             f"a {type(predictor.model).__name__} has no features; wanted a model of the catalog"
         )
+    if neighbours is not None and neighbours < 1:
+        raise ConfigError(f"neighbours must be 1 or more, got {neighbours}")
     parts = choose_parts(splits, predictor.lineage, split)
     parts.bank.refuse_tags("a vote of neighbours")
     samples = (*parts.bank.samples, *parts.judged.samples)

@@ -52,6 +52,8 @@ def votes(
     """
     if neighbours < 1:
         raise ConfigError(f"neighbours must be 1 or more, got {neighbours}")
+    if temperature is not None and not temperature > 0:
+        raise ConfigError(f"temperature must be above 0, or None for equal votes, got {temperature}")
     known, truth = _prepared(bank, labels, device)
     asked = _normalised(queries, device)
     most = min(neighbours, len(known))
@@ -162,7 +164,9 @@ def _shares(
 ) -> NDArray[np.float64]:
     """Similarities and places of neighbours (m, k), labels (n,) -> shares of the votes (m, K)."""
     # Divided by the greatest weight of each row, so that nothing overflows; the shares are the same.
-    weights = (similar.double() - similar[:, :1].double()) / (temperature or torch.inf)  # (m, k)
+    weights = (similar.double() - similar[:, :1].double()) / (
+        torch.inf if temperature is None else temperature
+    )  # (m, k)
     counted = torch.zeros(len(similar), classes, dtype=torch.float64, device=similar.device)
     counted.scatter_add_(1, truth[places], weights.exp())
     shares: NDArray[np.float64] = (counted / counted.sum(1, keepdim=True)).cpu().numpy()

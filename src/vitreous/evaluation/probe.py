@@ -204,8 +204,10 @@ class _Solver:
 
         Of two classes the solver fits one row, the difference of both; each class is given half of it.
         """
+        # Halves have half the squared norm of that row, so that it is held down half as much.
+        rows = 2 if self.classes == 2 else 1
         model = LogisticRegression(
-            C=1 / (penalty * len(y)),
+            C=rows / (penalty * len(y)),
             class_weight=self.weights,
             max_iter=ITERATIONS[0],
             tol=self.tolerance,

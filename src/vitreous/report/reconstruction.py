@@ -13,6 +13,7 @@ from torch.nn.functional import interpolate
 from vitreous.data.collection import Collection
 from vitreous.data.loader import Labelled, batches
 from vitreous.data.masks import Masks, RandomOrder
+from vitreous.data.normalising import coloured, normalised, pixels_of
 from vitreous.data.preprocess import Preprocess
 from vitreous.layers.patches import unpatchify
 from vitreous.models.beit import MaskedTokens
@@ -51,12 +52,10 @@ class TokenPainter:
         """Views (B, C, H, W), the tokens told of all patches (B, P), which are hidden (B, P), (rows, cols) ->
         (B, C, rows * p, cols * p), normalised as the views."""
         tokens = torch.where(hidden, told, self.answers(images)).view(-1, *grid)
-        pixels = _moved(self.tokenizer.decode(tokens), self.theirs, back=True)
+        pixels = pixels_of(self.tokenizer.decode(tokens), self.theirs)
         size = (grid[0] * self.patch, grid[1] * self.patch)
         pixels = interpolate(pixels.clamp(0, 1), size, mode="bilinear", antialias=True)
-        if pixels.shape[1] != self.ours.channels:  # grey for colour, or colour for grey
-            pixels = pixels.mean(1, keepdim=True).expand(-1, self.ours.channels, -1, -1)
-        return _moved(pixels, self.ours, back=False)
+        return normalised(coloured(pixels, self.ours.channels), self.ours)
 
 
 def masks_of(task: TaskConfig, model: ModelConfig) -> Masks | None:
@@ -139,9 +138,3 @@ def _spread(images: Tensor, hidden: Tensor, grid: tuple[int, int], patch: int) -
     """Which patches are hidden (B, P) -> which pixels (B, 1, H, W); those of no patch are not."""
     cells = hidden.view(-1, 1, *grid).repeat_interleave(patch, 2).repeat_interleave(patch, 3)
     return _laid_on(torch.zeros_like(images[:, :1], dtype=torch.bool), cells)
-
-
-def _moved(pixels: Tensor, preprocess: Preprocess, *, back: bool) -> Tensor:
-    """(B, C, H, W) from 0 to 1 as ``preprocess`` normalises it, or ``back`` from that."""
-    mean, std = (torch.tensor(values)[:, None, None] for values in (preprocess.mean, preprocess.std))
-    return pixels * std + mean if back else (pixels - mean) / std

@@ -13,7 +13,7 @@ from vitreous.config import from_plain, to_plain
 from vitreous.data.augment import AugmentConfig
 from vitreous.errors import ConfigError, nearest
 from vitreous.models import catalog
-from vitreous.models.config import ConvNetConfig, ModelConfig
+from vitreous.models.config import ConvNetConfig, MAEConfig, ModelConfig
 from vitreous.tasks.config import (
     ClassificationConfig,
     TaskConfig,
@@ -26,6 +26,7 @@ from vitreous.training.tuning_config import TuningConfig
 
 Precision = Literal["auto", "float32", "bfloat16"]
 Track = Literal["auto", "tensorboard", "none"]
+TAUGHT = ("normalised_targets",)  # options of a model that say what it is taught
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,12 +180,14 @@ def with_settings(config: TrainConfig, settings: Iterable[str]) -> TrainConfig:
 
 def with_model(config: TrainConfig, name: str) -> TrainConfig:
     """The configuration for another catalog name, at its native size and with its own options: those of
-    the recipe's model were meant for that one."""
+    the recipe's model were meant for that one, but for those that say what is learnt."""
     if name == config.model.name:
         return config
-    colour = isinstance(catalog.CATALOG.get(name), ConvNetConfig)  # which takes nothing else
-    channels = 3 if colour else config.model.channels
-    return replace(config, model=ModelChoice(name=name, channels=channels))
+    known = catalog.CATALOG.get(name)
+    channels = 3 if isinstance(known, ConvNetConfig) else config.model.channels  # which takes nothing else
+    taught = TAUGHT if isinstance(known, MAEConfig) else ()
+    options = {key: value for key, value in config.model.options.items() if key in taught}
+    return replace(config, model=ModelChoice(name=name, channels=channels, options=options))
 
 
 def _overlap(one: Path, other: Path) -> bool:

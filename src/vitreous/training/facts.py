@@ -52,8 +52,11 @@ def has_labels(splits: Splits) -> bool:
 
 def cores() -> int:
     """How many cores a run has; two where there are several processes, whose machines may differ."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        return 2
+    return 2 if int(os.environ.get("WORLD_SIZE", "1")) > 1 else usable_cores()
+
+
+def usable_cores() -> int:
+    """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -88,12 +88,16 @@ def fit(
         Interrupted: a signal came; the state is saved.
         TrainingError: ten steps in a row without a finite gradient, or more than 1% bad pictures.
     """
+    threads = torch.get_num_threads()
     if config.tuning.train == "probe":
         from vitreous.training.probe import solve  # which says what it does in the words of this file
 
-        return solve(config, resume=resume, splits=splits, watch=watch)
+        try:
+            torch.set_num_threads(config.threads or threads)
+            return solve(config, resume=resume, splits=splits, watch=watch)
+        finally:
+            torch.set_num_threads(threads)
     world = distributed.join(pick_device(config.device))
-    threads = torch.get_num_threads()
     try:
         torch.set_num_threads(config.threads or threads)
         files = RunFiles(Path(config.output), config, world)

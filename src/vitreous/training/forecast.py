@@ -9,7 +9,6 @@ weights and what stands beside them, and the hungriest moment of a step or of an
 processes have memory of their own, beside it; ``loaders`` is what they hold ready.
 """
 
-import os
 from dataclasses import dataclass, replace
 from time import perf_counter
 
@@ -20,6 +19,7 @@ from vitreous.data.draws import drawing
 from vitreous.data.folder import read_data
 from vitreous.predictor import pick_device
 from vitreous.training.config import TrainConfig
+from vitreous.training.facts import usable_cores
 from vitreous.training.foreseen import Foreseen
 
 AHEAD = 4  # parts that each loading process makes ready
@@ -79,10 +79,13 @@ class Forecast:
 
     def most_at_once(self, free: int) -> int:
         """As many pictures at a time as keep the peak below ``free`` bytes, at most those of this forecast,
-        at least one."""
+        at least one; a batch can be cut into parts of so many."""
+        if self.peak_bytes <= free:
+            return self.micro_batch
         standing = self.peak_bytes - max(self.step_bytes, self.evaluation)
         left = free - standing - self.gradients
-        return max(1, min(self.micro_batch, int(self.micro_batch * left / max(1, self.activations))))
+        most = max(1, min(self.micro_batch, int(self.micro_batch * left / max(1, self.activations))))
+        return max(size for size in range(1, most + 1) if self.micro_batch * self.parts % size == 0)
 
     def __str__(self) -> str:
         rows = [
@@ -159,7 +162,7 @@ def _solved(found: Forecast, config: TrainConfig, foreseen: Foreseen) -> Forecas
     """The same for a probe, which looks at every picture once and learns nothing step by step."""
     pictures = len(foreseen.setup.train) + len(foreseen.setup.validation)
     judging = found.judging_seconds / len(foreseen.setup.validation) - foreseen.reading
-    seconds = pictures * _together(judging, foreseen.reading, _cores(), foreseen.device)
+    seconds = pictures * _together(judging, foreseen.reading, usable_cores(), foreseen.device)
     return replace(found, optimizer=0, copies=0, gradients=0, activations=0, loaders=0, epoch_seconds=seconds)
 
 
@@ -167,13 +170,8 @@ def _together(step: float, load: float, workers: int, device: torch.device) -> f
     """Seconds of a step whose pictures are loaded meanwhile. On a CPU both want the same cores."""
     if not workers:
         return step + load
-    cores = _cores()
+    cores = usable_cores()
     seconds = max(step, load / min(workers, cores))
     if device.type == "cpu":
         seconds = max(seconds, (step * min(torch.get_num_threads(), cores) + load) / cores)
     return seconds
-
-
-def _cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

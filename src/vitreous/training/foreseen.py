@@ -20,7 +20,7 @@ from vitreous.data.loader import Labelled, Order, batches, training_parts
 from vitreous.errors import ConfigError, DataError
 from vitreous.models import catalog
 from vitreous.models.accounting import account
-from vitreous.models.config import ModelConfig
+from vitreous.models.config import DVAEConfig, ModelConfig
 from vitreous.models.model import Model
 from vitreous.tasks.config import views_of
 from vitreous.tasks.distillation import Distillation, Lesson
@@ -218,7 +218,9 @@ def _shallow(config: TrainConfig, splits: Splits) -> tuple[Setup, ModelConfig]:
     whole = config.model.configure(classes=2)
     choice = replace(config.model, options={**config.model.options, **least_options(whole)})
     neutral = (0.5,) * whole.channels
-    cheap = replace(config, model=choice, mean=config.mean or neutral, std=config.std or neutral)
+    cheap = replace(config, model=choice)
+    if not isinstance(whole, DVAEConfig):  # which says itself how pixels are normalised
+        cheap = replace(cheap, mean=config.mean or neutral, std=config.std or neutral)
     setup = set_up(cheap, splits)
     return setup, with_depths(setup.model.config, depths_of(whole))
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from vitreous.data.augment import TrainingView
-from vitreous.data.draws import seed_torch
+from vitreous.data.draws import seed_of, seed_torch
 from vitreous.data.loader import Order, TrainingPart, Trouble, training_parts
 from vitreous.errors import TrainingError
 from vitreous.layers.mlp import DropPath
@@ -90,6 +90,8 @@ class Gradients:
                 drop_path.rows = part.rows
             # Seeded for each part alike: the draw is made for the global batch and cut to its rows.
             seed_torch("step", self.config.seed, step)
+            if self.world.device.type == "cuda":  # convolutional networks draw their drops there
+                torch.cuda.manual_seed(seed_of("step", self.config.seed, step))
             last = number == len(self.parts) - 1
             with self._unsynchronised(model, last), autocast(self.config.precision, self.world.device):
                 total = self.task.loss(model, moved(part.batch, self.world.device)).total

@@ -6,7 +6,6 @@ import gc
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from os import sysconf
 from pathlib import Path
 
 import torch
@@ -66,7 +65,9 @@ def told_plainly() -> Iterator[None]:
 def resident() -> int | None:
     """Bytes of memory that this process holds now; None where the system does not say."""
     try:
+        from os import sysconf
+
         pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
-    except (OSError, IndexError):
+    except (ImportError, OSError, IndexError):  # Windows has none of it
         return None
     return int(pages) * sysconf("SC_PAGE_SIZE")

@@ -147,7 +147,7 @@ class Monitor:
                 self.setup.preprocess,
                 samples[rank::size],
                 device=self.world.device,
-                batch_size=BATCH,
+                batch_size=min(BATCH, self.config.micro_batch or BATCH),
             )
         shares = distributed.gather((found.features, found.kept * size + rank), self.world)
         some = [(features, places) for features, places in shares if len(places)]

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from torch import nn
 
+from vitreous.data.collection import Splits
 from vitreous.training.config import TrainConfig
 from vitreous.training.fit import Moment, fit
 
@@ -28,9 +29,15 @@ class Pace(NamedTuple):
         return max(1, ceil(count) if generous else int(count))
 
 
-def measure_pace(config: TrainConfig, *, model: nn.Module | None = None, clock: Clock = perf_counter) -> Pace:
+def measure_pace(
+    config: TrainConfig,
+    *,
+    model: nn.Module | None = None,
+    splits: Splits | None = None,
+    clock: Clock = perf_counter,
+) -> Pace:
     """The pace of a run as ``config`` says, from two of its epochs, left in ``config.output``; ``model``
-    takes the place of the configured one, as in ``fit``, and learns for as long."""
+    (which learns for as long) and ``splits`` take the place of the configured ones, as in ``fit``."""
     ticks: list[float] = []
 
     def watch(moment: Moment) -> None:
@@ -39,6 +46,6 @@ def measure_pace(config: TrainConfig, *, model: nn.Module | None = None, clock: 
 
     begun = clock()
     tried = replace(config, epochs=TRIED_EPOCHS, evaluate_every=TRIED_EPOCHS)
-    run = fit(tried, model=model, watch=watch)
+    run = fit(tried, model=model, splits=splits, watch=watch)
     each = run.steps // TRIED_EPOCHS
     return Pace(ticks[-1] - ticks[-1 - each], clock() - begun)

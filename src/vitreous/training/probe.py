@@ -9,6 +9,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 from time import perf_counter
 from typing import Any
 
@@ -34,6 +35,7 @@ from vitreous.tasks.config import ClassificationConfig
 from vitreous.training.config import TrainConfig
 from vitreous.training.distributed import World
 from vitreous.training.fit import TROUBLED_SHARE, Moment, Run, Watcher
+from vitreous.training.memory import is_out_of_memory
 from vitreous.training.output import RunFiles, flat
 from vitreous.training.recipes import probe as recipe
 from vitreous.training.setup import Setup, set_up
@@ -104,18 +106,27 @@ class _Seen:
                 if signals.received:
                     raise Interrupted(
                         f"stopped after {done} of {total} pictures, their features are kept; go on with:"
-                        f" vitreous train --resume --output {config.output}",
+                        f" vitreous train --resume --output {quote(config.output)}",
                         exit_code=signals.received,
                     )
 
-            found = extract_once(
-                model,
-                setup.preprocess,
-                samples,
-                device=next(model.parameters()).device,
-                batch_size=config.micro_batch or config.batch_size,
-                progress=progress,
-            )
+            size = config.micro_batch or config.batch_size
+            try:
+                found = extract_once(
+                    model,
+                    setup.preprocess,
+                    samples,
+                    device=next(model.parameters()).device,
+                    batch_size=size,
+                    progress=progress,
+                )
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                raise TrainingError(
+                    f"memory ran out with {size} pictures at a time; wanted fewer, such as --set"
+                    f" micro_batch={max(1, size // 4)}, or a machine with more"
+                ) from error
         self.note = found.note
         self.troubles = {error.name: error.reason for error in found.unreadable}
         for name, reason in self.troubles.items():

@@ -15,7 +15,7 @@ from vitreous.data.draws import seed_of, seed_torch
 from vitreous.data.folder import read_data
 from vitreous.data.parts import learning_parts
 from vitreous.data.preprocess import Preprocess
-from vitreous.errors import DataError, PictureError
+from vitreous.errors import ConfigError, DataError, PictureError
 from vitreous.evaluation.evaluate import trained_on
 from vitreous.evaluation.matching import match
 from vitreous.models import catalog
@@ -154,6 +154,10 @@ def _preprocess(config: TrainConfig, model: Model, train: Collection) -> Preproc
     usual = fixed or (0.5, 0.5)
     neutral = ((usual[0],) * channels, (usual[1],) * channels)
     mean, std = (config.mean, config.std) if config.mean and config.std else neutral
+    if not len(mean) == len(std) == channels:
+        raise ConfigError(
+            f"mean and std want a value for each channel, {channels} of them; got {len(mean)} and {len(std)}"
+        )
     preprocess = Preprocess(
         size=(height, width),
         shorter=None,

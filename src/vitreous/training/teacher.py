@@ -150,6 +150,11 @@ def read_teacher(task: TaskConfig, classes: Sequence[str]) -> FrozenTeacher | No
             f"{task.teacher}: a model of the family {family_of(config)} that tells no classes apart cannot"
             f" teach them; wanted a classifier: {way_to_classes(config)}"
         )
+    if checkpoint.answers == "several":
+        raise ConfigError(
+            f"{task.teacher}: its answers are several labels for a picture, each by itself, and the data has"
+            " one; wanted a teacher that chooses one class"
+        )
     return FrozenTeacher(task.teacher, checkpoint, columns(classes, checkpoint.classes, task.teacher))
 
 

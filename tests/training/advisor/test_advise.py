@@ -114,6 +114,15 @@ def test_a_ladder_ends_where_a_step_brought_nothing(compare: Callable[..., Advic
     assert by_key(compare(rising, ladder))["tune-model"].status == "measured"
 
 
+def test_a_ladder_is_judged_by_its_own_weights_alone(compare: Callable[..., Advice]) -> None:
+    both = plan("digits", read_data("digits"), ["weights/one", "weights/two"])
+    ladders = [one for one in both if one.source is not None]
+    one = {"neighbours-one": 0.6, "probe-one": 0.7, "lora-one": 0.85, "tune-one": 0.95}
+    two = {"neighbours-two": 0.5, "probe-two": 0.6, "lora-two": 0.8, "tune-two": 0.97}
+    rows = by_key(compare(one | two, ladders))
+    assert rows["tune-two"].status == "measured"
+
+
 def test_pretraining_is_not_tried_where_weights_are_ahead(compare: Callable[..., Advice]) -> None:
     candidates = [*weights()[:2], scratch("labels"), scratch("mae", beside="labels")]
     shares = {"neighbours-model": 0.9, "probe-model": 0.95, "labels": 0.6, "mae": 0.7}

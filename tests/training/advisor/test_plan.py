@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from vitreous.data.folder import read_data
+from vitreous.errors import ConfigError
+from vitreous.tasks.config import balance_of
 from vitreous.training.advisor.candidates import Candidate
 from vitreous.training.advisor.plan import plan
 from vitreous.training.config import TrainConfig
@@ -49,6 +51,24 @@ def test_every_command_makes_the_run_that_is_measured(data: str, pictures: Path)
             before = output
         if not candidate.stages:
             assert commands == [f"vitreous evaluate weights/model {name} --neighbours"]
+
+
+def test_each_source_has_a_name_of_its_own() -> None:
+    def keys(*sources: str) -> list[str]:
+        return [one.key for one in plan("digits", read_data("digits"), sources) if one.source is not None]
+
+    found = keys("runs/a/best", "runs/b/best", "/c/best")
+    assert len(set(found)) == len(found) == 12
+    assert {"probe-a-best", "probe-b-best", "probe-c-best"} < set(found)
+    with pytest.raises(ConfigError, match="the same weights twice"):
+        keys("runs/a", "runs/a/")
+
+
+def test_skewed_data_is_balanced_for_all_alike(pictures: Path) -> None:
+    for path in sorted((pictures / "train" / "above").iterdir())[4:]:
+        path.unlink()
+    for candidate in candidates(str(pictures)):
+        assert all(balance_of(stage.plan.task) == "loss" for stage in candidate.stages[-1:]), candidate.key
 
 
 def test_those_from_scratch_differ_in_how_they_learn_and_in_nothing_else() -> None:

@@ -56,6 +56,22 @@ def test_a_fold_needs_its_pictures(tmp_path: Path) -> None:
         measure(job(tmp_path / "nowhere", tmp_path))
 
 
+def test_one_picture_that_cannot_be_read_is_a_wrong_answer_and_no_more(
+    pictures: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "first").mkdir()
+    learnt = measure(job(pictures, tmp_path / "first", epochs=1))
+    source = str(tmp_path / "first" / "fold-0" / "0")
+    asking = Candidate(key="neighbours", title="k-NN", ladder="weights", source=source)
+    asked = job(pictures, tmp_path)._replace(candidate=asking)
+    before = measure(asked)
+    for path in sorted(pictures.rglob("*.png"))[::5]:
+        path.write_bytes(path.read_bytes()[:60])
+    after = measure(asked)
+    assert len(before.right) == len(after.right) == len(learnt.right)
+    assert after.error is None and sum(after.right) < sum(before.right)
+
+
 def test_processes_answer_in_order_and_one_that_is_killed_is_told(pictures: Path, tmp_path: Path) -> None:
     jobs = [job(pictures, tmp_path, fold=0), job(tmp_path / "nowhere", tmp_path, fold=1)]
     good, bad = run_jobs(jobs)

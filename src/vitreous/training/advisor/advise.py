@@ -6,7 +6,6 @@ forecast; afterwards what was measured stands beside that. A ladder is climbed n
 brought nothing beyond noise.
 """
 
-import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from vitreous.training.advisor.candidates import Candidate, Stage
 from vitreous.training.advisor.folds import COUNT, fold_of, pool_of
 from vitreous.training.advisor.verdict import Interval, Rights, accuracy, gain, is_beaten, recommend
 from vitreous.training.advisor.worker import Job, Outcome, run_jobs
+from vitreous.training.facts import usable_cores
 
 LEAST_BUDGET = 60.0  # seconds; with less, nothing worth knowing can be told
 RESERVE = 5.0  # seconds for the verdict and the page
@@ -141,9 +141,9 @@ class _Comparison:
         self.data, self.how, self.seed, self.place = data, splits.how, seed, place
         self.forecaster, self.watch, self.deadline = forecaster, watch, deadline
         pool = pool_of(splits)
-        cores = os.process_cpu_count() if hasattr(os, "process_cpu_count") else os.cpu_count()
-        self.folds = min(COUNT, max(2, cores or 1))
-        self.threads = max(1, (cores or 1) // self.folds)
+        cores = usable_cores()
+        self.folds = min(COUNT, max(2, cores))
+        self.threads = max(1, cores // self.folds)
         self.first = fold_of(pool, 0, seed=seed)
         self.rows: list[Row] = []
         self.rights: dict[str, Rights] = {}
@@ -194,7 +194,9 @@ class _Comparison:
         done = {row.candidate.key: row.candidate for row in self.rows if row.candidate.key in self.rights}
         below = done.get(candidate.after or "")
         for key, other in done.items():
-            if below is None or key == below.key or other.ladder != below.ladder:
+            if below is None or key == below.key:
+                continue
+            if (other.ladder, other.source) != (below.ladder, below.source):
                 continue
             if not is_beaten(self.rights[key], self.rights[below.key], seed=self.seed):
                 return f"{below.title} brought nothing beyond noise over {other.title}"

@@ -66,7 +66,7 @@ class Candidate:
     title: str
     ladder: Ladder
     stages: tuple[Stage, ...] = ()
-    source: str | None = None  # whose features the neighbours have
+    source: str | None = None  # the weights at hand that it begins from
     after: str | None = None  # the step below; where that one brought nothing, this is not tried
     beside: str | None = None  # like this one, but dearer; where weights at hand beat that, this is not tried
 

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from vitreous.data.collection import Splits
+from vitreous.errors import ConfigError
 from vitreous.models import catalog
 from vitreous.models.config import ClassifierConfig
 from vitreous.predictor import pick_device
-from vitreous.tasks.config import ClassificationConfig, DistillationConfig
+from vitreous.tasks.config import ClassificationConfig, DistillationConfig, balance_of
 from vitreous.training.advisor.candidates import Candidate, Stage
 from vitreous.training.advisor.worker import in_its_process
 from vitreous.training.choice import choose
@@ -46,12 +47,14 @@ def plan(data: str, splits: Splits, sources: Sequence[str] = (), *, seed: int = 
 
     Raises:
         DataError: nothing can be learnt from this data.
+        ConfigError: a source that was given twice.
     """
     if data == "digits":
         start = digits(data, "")
     else:
         start = choose(facts_of(splits, seed=seed, device=pick_device().type), data, "").config
-    candidates = [candidate for source in sources for candidate in _with_weights(source, data, start)]
+    named = zip(_names(sources), sources, strict=True)
+    candidates = [found for name, source in named for found in _with_weights(name, source, data, start)]
     return [*candidates, *_from_scratch(data, start)]
 
 
@@ -74,13 +77,25 @@ def _expected(config: TrainConfig, splits: Splits) -> Expected:
     return Expected(found.peak_bytes, found.epoch_seconds)
 
 
-def _with_weights(source: str, data: str, start: TrainConfig) -> list[Candidate]:
+def _names(sources: Sequence[str]) -> list[str]:
+    """A word for each source: the end of its path, and as much before it as tells it from the others."""
+    paths = [[part for part in Path(source).parts if part.strip("/\\")] or [source] for source in sources]
+    for count in range(1, max(map(len, paths), default=1) + 1):
+        found = ["-".join(parts[-count:]) for parts in paths]
+        if len(set(found)) == len(found):
+            return found
+    raise ConfigError(f"--from: {', '.join(sources)}: the same weights twice; give each once")
+
+
+def _with_weights(name: str, source: str, data: str, start: TrainConfig) -> list[Candidate]:
     """The ladder of weights at hand."""
-    name = Path(source).name or source
     weights = ModelChoice(source=source)
+    balance = balance_of(start.task)
 
     def tuned(kind: str, title: str, after: str | None = None) -> Candidate:
         config = recipe(kind)(data, "")
+        if isinstance(config.task, ClassificationConfig):
+            config = replace(config, task=replace(config.task, balance=balance))
         if kind != "probe":  # which looks at pictures as they are
             config = replace(config, augment=replace(start.augment, mixup=0.0, cutmix=0.0))
         stage = Stage(plan=replace(config, model=weights), recipe=kind, solved=kind == "probe")
@@ -89,6 +104,7 @@ def _with_weights(source: str, data: str, start: TrainConfig) -> list[Candidate]
             title=f"{title} {name}",
             ladder="weights",
             stages=(stage,),
+            source=source,
             after=None if after is None else f"{after}-{name}",
         )
 
@@ -122,7 +138,7 @@ def _from_scratch(data: str, start: TrainConfig) -> list[Candidate]:
         )
     if name in DISTILLED:
         model = replace(start.model, name=DISTILLED[name])
-        taught = replace(start, model=model, task=DistillationConfig())
+        taught = replace(start, model=model, task=DistillationConfig(balance=balance_of(start.task)))
         found.append(
             Candidate(
                 key="teacher",
@@ -161,6 +177,7 @@ def _masked(data: str, start: TrainConfig, structure: dict[str, Any]) -> tuple[S
         recipe("tune")(data, ""),
         model=replace(start.model, options=options),
         augment=start.augment,
+        task=start.task,
         optimizer=optimizer,
         epochs=start.epochs,
         batch_size=start.batch_size,

@@ -4,6 +4,7 @@ memory ends nothing else, and several folds are learnt at once.
 
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from math import inf
 from multiprocessing import get_all_start_methods, get_context
@@ -13,10 +14,14 @@ from shutil import rmtree
 from time import monotonic
 from typing import Any, NamedTuple
 
+import numpy as np
+import torch
+
 from vitreous.data.collection import Collection, Splits
 from vitreous.data.folder import read_data
 from vitreous.errors import PictureError, VitreousError
 from vitreous.evaluation.features import extract_once
+from vitreous.evaluation.matching import match
 from vitreous.evaluation.neighbours import choose_neighbours, votes
 from vitreous.models.model import Model
 from vitreous.predictor import load
@@ -24,6 +29,7 @@ from vitreous.training.advisor.candidates import Candidate
 from vitreous.training.advisor.folds import fold_of, pool_of
 from vitreous.training.config import TrainConfig
 from vitreous.training.fit import Moment, Run, fit
+from vitreous.training.memory import first_line, is_out_of_memory
 
 JUDGED_EPOCHS = 8  # how often a candidate looks at its validation part, at the most
 ATTEMPTS = 3  # to fit a stage into its time
@@ -97,9 +103,11 @@ def run_jobs(jobs: Sequence[Job], *, alive: Callable[[], None] = lambda: None) -
     finally:
         for process, receiver, _ in running:
             receiver.close()
-            process.terminate() if process.is_alive() else None
+            process.terminate()
+        for process, _, _ in running:
             process.join(5)
-            process.kill() if process.is_alive() else None
+            process.kill()
+            process.join()
 
 
 def _outcome(receiver: Connection, deadline: float, alive: Callable[[], None]) -> Outcome:
@@ -116,16 +124,19 @@ def _outcome(receiver: Connection, deadline: float, alive: Callable[[], None]) -
 
 def _work(job: Job, sender: Connection) -> None:
     """The life of the process."""
+    torch.set_num_threads(job.threads)
     try:
         outcome = measure(job)
     except VitreousError as error:
         outcome = Outcome(error=str(error))
-    except MemoryError:
-        outcome = Outcome(error="out of memory")
-    except RuntimeError as error:
-        short = "allocate memory" in str(error) or type(error).__name__ == "OutOfMemoryError"
-        outcome = Outcome(error="out of memory" if short else f"{type(error).__name__}: {error}")
-    sender.send(outcome)
+    except KeyboardInterrupt:
+        return
+    except Exception as error:  # nothing of it is lost: it stands in the candidate's row
+        short = is_out_of_memory(error)
+        told = f"{type(error).__name__}: {first_line(error)}"
+        outcome = Outcome(error="out of memory" if short else told)
+    with suppress(OSError):  # nobody listens any more
+        sender.send(outcome)
     sender.close()
 
 
@@ -203,14 +214,16 @@ def _run(job: Job, splits: Splits, number: int, epochs: int, before: str | None,
 def _answers(run: str, test: Collection) -> tuple[bool, ...]:
     """Whether the answer to each picture of the fold is right; one that cannot be read counts as wrong."""
     predictor = load(run)
+    test = match(test, predictor.classes).collection  # which may call classes of ImageNet otherwise
     return tuple(
-        not isinstance(answer, PictureError) and test.classes[label] == answer.label
+        not isinstance(answer, PictureError) and answer.index == label
         for (_, answer), label in zip(predictor.predict(test.samples), test.labels, strict=True)
     )
 
 
 def _neighbours(job: Job, splits: Splits) -> tuple[bool, ...]:
-    """What the pictures of the fold that are most alike in the eyes of frozen weights say."""
+    """What the pictures of the fold that are most alike in the eyes of frozen weights say; one that cannot be
+    read is nobody's neighbour, and its own answer is wrong."""
     predictor = load(str(job.candidate.source))
     if not isinstance(predictor.model, Model):
         raise VitreousError(f"{job.candidate.source}: no model of the catalog")
@@ -219,18 +232,24 @@ def _neighbours(job: Job, splits: Splits) -> tuple[bool, ...]:
     ]
     asked = [] if splits.test is None else list(splits.test.samples)
     found = extract_once(predictor.model, predictor.preprocess, [*bank, *asked], device=predictor.device)
-    if found.unreadable:
+    of_bank = found.kept < len(bank)
+    places = found.kept[~of_bank] - len(bank)
+    if not of_bank.any() or not len(places):
         raise found.unreadable[0]
-    known, queries = found.features[: len(bank)], found.features[len(bank) :]
-    labels = [sample.number for sample in bank]
+    known, queries = found.features[of_bank], found.features[~of_bank]
+    labels = [bank[place].number for place in found.kept[of_bank]]
     chosen = choose_neighbours(known, labels).neighbours
-    classes = 1 + max(labels)
-    guesses = votes(known, labels, queries, classes=classes, neighbours=chosen).argmax(1)
-    return tuple(bool(guess == sample.number) for guess, sample in zip(guesses, asked, strict=True))
+    guesses = votes(known, labels, queries, classes=1 + max(labels), neighbours=chosen).argmax(1)
+    right = np.zeros(len(asked), dtype=bool)
+    right[places] = guesses == np.asarray([asked[place].number for place in places])
+    return tuple(right.tolist())
 
 
 def _peak() -> int:
-    """The most memory that this process has held, in bytes; 0 where the system does not say."""
+    """The most memory that this process has held, in bytes; 0 where the system does not say. That of a
+    graphics card where there is one: a forecast for it counts nothing else."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
     try:
         from resource import RUSAGE_SELF, getrusage
     except ImportError:  # Windows
