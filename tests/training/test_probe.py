@@ -193,7 +193,7 @@ def test_a_few_bad_pictures_are_left_out_and_named_and_many_stop_it(
     (pictures / "train" / "above" / "03.png").write_bytes(b"broken")
     with pytest.raises(TrainingError, match=r"1 of 64 pictures cannot be used.*03\.png"):
         fit(probed)
-    monkeypatch.setattr(probe, "TROUBLED_SHARE", 0.02)
+    monkeypatch.setattr("vitreous.training.fit.TROUBLED_SHARE", 0.02)
     heard, run = watched(probed, resume=True)
     assert [moment.values["name"] for moment in heard if moment.kind == "troubled"] == ["train/above/03.png"]
     lineage = load(run, device="cpu").lineage

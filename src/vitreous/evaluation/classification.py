@@ -206,13 +206,18 @@ def _checked(logits: ArrayLike, labels: ArrayLike, classes: Sequence[str]) -> tu
         )
     if truth.min() < 0 or truth.max() >= len(classes):
         raise DataError(f"labels must lie in 0..{len(classes) - 1}, got {truth.min()}..{truth.max()}")
-    broken = int((~np.isfinite(z)).any(axis=1).sum())
+    refuse_broken(z)
+    return z, truth
+
+
+def refuse_broken(logits: Floats) -> None:
+    """(n, K): VitreousError where some are not finite."""
+    broken = int((~np.isfinite(logits)).any(axis=1).sum())
     if broken:
         raise VitreousError(
-            f"the model answered with numbers that are not finite for {broken} of {len(truth)} pictures;"
+            f"the model answered with numbers that are not finite for {broken} of {len(logits)} pictures;"
             " its weights are damaged, or training diverged"
         )
-    return z, truth
 
 
 def _rank(logits: Floats, labels: Integers) -> Integers:

@@ -18,7 +18,7 @@ from vitreous.data.preprocess import Preprocess
 from vitreous.errors import ConfigError, DataError, PictureError
 from vitreous.evaluation.classification import scores
 from vitreous.evaluation.features import extract_once
-from vitreous.evaluation.neighbours import NEIGHBOURS, TEMPERATURE, choose_neighbours, votes
+from vitreous.evaluation.neighbours import NEIGHBOURS, TEMPERATURE, check_neighbours, choose_neighbours, votes
 from vitreous.models.model import Model
 
 SEARCHED = 20_000  # pictures of a bank; of more, whose pairs take long, the usual k votes
@@ -72,8 +72,8 @@ def evaluate_neighbours(
         raise ConfigError(
             f"a {type(predictor.model).__name__} has no features; wanted a model of the catalog"
         )
-    if neighbours is not None and neighbours < 1:
-        raise ConfigError(f"neighbours must be 1 or more, got {neighbours}")
+    if neighbours is not None:
+        check_neighbours(neighbours)
     parts = choose_parts(splits, predictor.lineage, split)
     parts.bank.refuse_tags("a vote of neighbours")
     samples = (*parts.bank.samples, *parts.judged.samples)

@@ -50,8 +50,7 @@ def votes(
     Raises:
         DataError: an empty bank. VitreousError: features that are not finite.
     """
-    if neighbours < 1:
-        raise ConfigError(f"neighbours must be 1 or more, got {neighbours}")
+    check_neighbours(neighbours)
     if temperature is not None and not temperature > 0:
         raise ConfigError(f"temperature must be above 0, or None for equal votes, got {temperature}")
     known, truth = _prepared(bank, labels, device)
@@ -62,6 +61,12 @@ def votes(
         for few in _slices(len(asked), len(known))
     ]
     return np.concatenate(pieces) if pieces else np.zeros((0, classes))
+
+
+def check_neighbours(neighbours: int) -> None:
+    """ConfigError where nobody would vote."""
+    if neighbours < 1:
+        raise ConfigError(f"neighbours must be 1 or more, got {neighbours}")
 
 
 def neighbour_accuracy(

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from vitreous.errors import DataError, VitreousError
-from vitreous.evaluation.classification import LEVEL, RESAMPLES
+from vitreous.errors import DataError
+from vitreous.evaluation.classification import LEVEL, RESAMPLES, refuse_broken
 
 MISTAKES = 50  # how many of the surest wrong answers are named
 WHOLE = ("mean_average_precision", "micro_f1", "macro_f1", "exact_match")
@@ -172,10 +172,5 @@ def _checked(logits: ArrayLike, truth: ArrayLike, classes: Sequence[str]) -> tup
         raise DataError("nothing to judge: wanted at least one labelled picture, got none")
     if z.shape != shown.shape or z.shape[1:] != (len(classes),):
         raise DataError(f"logits of shape {z.shape} do not fit truth {shown.shape}, {len(classes)} classes")
-    broken = int((~np.isfinite(z)).any(axis=1).sum())
-    if broken:
-        raise VitreousError(
-            f"the model answered with numbers that are not finite for {broken} of {len(z)} pictures;"
-            " its weights are damaged, or training diverged"
-        )
+    refuse_broken(z)
     return z, shown

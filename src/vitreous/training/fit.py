@@ -1,6 +1,6 @@
 """The only training loop. What is learnt comes from the task, what is seen from the loader."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from copy import deepcopy
 from functools import partial
@@ -311,12 +311,7 @@ class Loop:
             self._note(Trouble(name, reason) for name, reason in sorted(troubles.items()))
         self.learner.counters.troubles = dict(sorted(troubles.items()))
         pictures = len(self.setup.train) + len(self.setup.validation)
-        if len(troubles) > TROUBLED_SHARE * pictures:
-            listed = "; ".join(f"{name}: {reason}" for name, reason in sorted(troubles.items()))
-            raise TrainingError(
-                f"{len(troubles)} of {pictures} pictures cannot be used, more than"
-                f" {TROUBLED_SHARE:.0%}: {listed}"
-            )
+        refuse_troubles(troubles, pictures)
 
     def _save(self) -> None:
         if self.world.writes:
@@ -379,3 +374,13 @@ class Loop:
 
 def _copied(model: nn.Module) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in model.state_dict().items()}
+
+
+def refuse_troubles(troubles: Mapping[str, str], pictures: int) -> None:
+    """TrainingError with the names and the reasons of pictures that cannot be used, where they are more than
+    ``TROUBLED_SHARE`` of all."""
+    if len(troubles) > TROUBLED_SHARE * pictures:
+        listed = "; ".join(f"{name}: {reason}" for name, reason in sorted(troubles.items()))
+        raise TrainingError(
+            f"{len(troubles)} of {pictures} pictures cannot be used, more than {TROUBLED_SHARE:.0%}: {listed}"
+        )

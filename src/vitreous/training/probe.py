@@ -34,7 +34,7 @@ from vitreous.predictor import pick_device
 from vitreous.tasks.config import ClassificationConfig
 from vitreous.training.config import TrainConfig
 from vitreous.training.distributed import World
-from vitreous.training.fit import TROUBLED_SHARE, Moment, Run, Watcher
+from vitreous.training.fit import Moment, Run, Watcher, refuse_troubles
 from vitreous.training.memory import is_out_of_memory
 from vitreous.training.output import RunFiles, flat
 from vitreous.training.recipes import probe as recipe
@@ -131,7 +131,7 @@ class _Seen:
         self.troubles = {error.name: error.reason for error in found.unreadable}
         for name, reason in self.troubles.items():
             say(Moment("troubled", 0, 1, None, {"name": name, "reason": reason}))
-        _check_troubles(self.troubles, len(samples))
+        refuse_troubles(self.troubles, len(samples))
         self.features = found.features  # (n, D)
         self.labels = np.asarray([samples[place].number for place in found.kept], dtype=np.int64)
         self.learnt = int((found.kept < len(setup.train)).sum())  # the rest is the validation part
@@ -233,14 +233,6 @@ def _finished(run: Path) -> dict[str, float] | None:
     training = file.read(run / "best").lineage.get("training", {})
     measures = training.get("validation") if isinstance(training, dict) else None
     return measures if isinstance(measures, dict) else {}
-
-
-def _check_troubles(troubles: Mapping[str, str], pictures: int) -> None:
-    if len(troubles) > TROUBLED_SHARE * pictures:
-        listed = "; ".join(f"{name}: {reason}" for name, reason in sorted(troubles.items()))
-        raise TrainingError(
-            f"{len(troubles)} of {pictures} pictures cannot be used, more than {TROUBLED_SHARE:.0%}: {listed}"
-        )
 
 
 def _told(
