@@ -6,7 +6,7 @@ on which thread was done first.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import PurePath
 from statistics import median
@@ -15,6 +15,8 @@ from typing import Any
 from vitreous.data.collection import Collection, Splits
 from vitreous.data.images import TRUNCATED
 from vitreous.data.likeness import SMALLEST_SIDE, near_pairs
+from vitreous.data.marks import SMALLEST_OBJECT, Marks, marks_of
+from vitreous.data.problems import KINDS, Problem
 from vitreous.data.survey import Seen, survey
 
 TINY_CLASS = 10  # pictures
@@ -50,7 +52,9 @@ class Finding:
 class Examination:
     """What ``examine`` found out. Findings come worst first; counts are of readable pictures.
 
-    parts    {part: {class: pictures}}, unreadable ones included; class "" for those without label
+    parts    {part: {class: pictures}}, unreadable ones included; class "" for those without label; where
+             objects or pixels are marked, the pictures that show each class
+    marked   {part: {class: objects or pixels}}, where such are marked
     formats  {"JPEG": ...}, "pixels" for embedded data     modes  {"RGB": ...}, as PIL names them
     sizes    smallest, median and largest width and height in pixels, empty without pictures
     rotated  pictures that their EXIF orientation turns
@@ -65,6 +69,7 @@ class Examination:
     modes: dict[str, int]
     sizes: dict[str, float]
     rotated: int
+    marked: dict[str, dict[str, int]]
     findings: tuple[Finding, ...]
 
     @property
@@ -82,19 +87,30 @@ class Examination:
         return plain | {"ok": self.ok}
 
 
-def examine(data: Splits | Collection, *, progress: Callable[[int, int], None] | None = None) -> Examination:
+def examine(
+    data: Splits | Collection,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+    problems: Sequence[Problem] = (),
+) -> Examination:
     """Read every picture of ``data`` once and say what is wrong.
 
-    ``progress`` is called with (pictures done, pictures in all), from the calling thread.
+    ``progress`` is called with (pictures done, pictures in all), from the calling thread. ``problems`` are
+    those of its annotations, which were found, and left out, when it was read.
     A bad picture is a finding and never an error.
     """
     parts, how = _parts(data)
     seen = list(survey(parts, progress))
     readable = [one for one in seen if not one.reason]
+    marks = {part: marks_of(found) for part, found in parts.items() if found.detects or found.segments}
+    counts = {
+        part: marks[part].pictures if part in marks else _counts(found) for part, found in parts.items()
+    }
     findings = [
+        *_annotations(problems, marks),
         *_unreadable(seen),
         *_doubles(readable),
-        *_classes(parts),
+        *_classes(counts),
         *_oddities(readable),
     ]
     findings.sort(key=lambda finding: _SEVERITIES.index(finding.severity))
@@ -103,11 +119,12 @@ def examine(data: Splits | Collection, *, progress: Callable[[int, int], None] |
         how=how,
         pictures=len(seen),
         readable=len(readable),
-        parts={part: _counts(collection) for part, collection in parts.items()},
+        parts=counts,
         formats=_tally(one.format for one in readable),
         modes=_tally(one.mode for one in readable),
         sizes=_sizes(readable),
         rotated=sum(one.rotated for one in readable),
+        marked={part: found.amounts for part, found in marks.items()},
         findings=tuple(findings),
     )
 
@@ -124,6 +141,23 @@ def _finding(severity: str, kind: str, text: str, cases: Iterable[str]) -> Itera
     every = tuple(cases)
     if every:
         yield Finding(severity, kind, _many(len(every), text), every[:EXAMPLES], every)
+
+
+def _annotations(problems: Sequence[Problem], marks: dict[str, Marks]) -> Iterator[Finding]:
+    for kind, text in KINDS.items():
+        yield from _finding("error", kind, text, (one.text for one in problems if one.kind == kind))
+    for severity, kind, text, cases in (
+        ("error", "broken_mask", "mask beyond reading", [m.broken for m in marks.values()]),
+        ("warning", "repeated_object", "object marked twice", [m.repeated for m in marks.values()]),
+        (
+            "warning",
+            "tiny_object",
+            f"object narrower than {SMALLEST_OBJECT:g} pixels",
+            [m.tiny for m in marks.values()],
+        ),
+        ("note", "nothing_marked", "picture on which nothing is marked", [m.empty for m in marks.values()]),
+    ):
+        yield from _finding(severity, kind, text, (case for part in cases for case in part))
 
 
 def _many(number: int, text: str) -> str:
@@ -238,9 +272,9 @@ def _counts(collection: Collection) -> dict[str, int]:
     return counts | {"": unlabelled} if unlabelled else counts
 
 
-def _classes(parts: dict[str, Collection]) -> Iterator[Finding]:
+def _classes(parts: dict[str, dict[str, int]]) -> Iterator[Finding]:
     main = "train" if "train" in parts else next(iter(parts), "")
-    counts = parts[main].counts() if main else {}
+    counts = {name: count for name, count in parts[main].items() if name} if main else {}
     tiny = (f"{name}: {count}" for name, count in counts.items() if count < TINY_CLASS)
     text = f"class with fewer than {TINY_CLASS} pictures in {main}"
     yield from _finding("warning", "tiny_class", text, tiny)

@@ -10,7 +10,14 @@ from vitreous.checkpoints.file import Checkpoint
 from vitreous.data.preprocess import Preprocess
 from vitreous.errors import ConfigError
 from vitreous.models import catalog
-from vitreous.models.config import ClassifierConfig, DeiTConfig, family_of, is_classifier
+from vitreous.models.config import (
+    ClassifierConfig,
+    DeiTConfig,
+    DetrConfig,
+    SegFormerConfig,
+    family_of,
+    is_classifier,
+)
 
 TINY = [name for name in catalog.names() if "_tiny" in name]
 TUNABLE = [name for name in TINY if name != "dvae_tiny"]
@@ -51,20 +58,26 @@ def test_new_classes_take_new_heads_and_all_else_is_the_same_memory(name: str) -
     adapted, notes = adapt(checkpoint, classes=NEW)
     config = checkpoint.model.config
     heads = ("head.", "distillation_head.") if isinstance(config, DeiTConfig) else ("head.",)
+    places = isinstance(config, SegFormerConfig)  # whose last layer alone is new
+    heads = ("head.classify.",) if places else heads
+    objects = isinstance(config, DetrConfig)
+    heads = ("classify.",) if objects else heads
+    kept = places or objects or is_classifier(config)
     ours, theirs = checkpoint.model.state_dict(), adapted.model.state_dict()
-    if not is_classifier(config):  # the norm of a ViT goes behind the mean
+    if not kept:  # the norm of a ViT goes behind the mean
         theirs = {key.replace("pool_norm.", "backbone.norm."): value for key, value in theirs.items()}
     new = {key for key in theirs if key.startswith(heads)}
-    assert {key.split(".")[0] + "." for key in new} == set(heads)
+    assert {key.rpartition(".")[0].removesuffix(".output") + "." for key in new} == set(heads)
     assert {key for key in theirs if key in ours and is_same(theirs[key], ours[key])} == set(theirs) - new
-    if is_classifier(config):
+    if kept:
         assert set(theirs) == set(ours)
     else:
         assert set(theirs) - new == {key for key in ours if key.startswith("backbone.")}
     assert (adapted.classes, adapted.temperature, adapted.lineage) == (NEW, 1.0, checkpoint.lineage)
     assert adapted.preprocess == checkpoint.preprocess
     logits = answer(adapted.model, pictures(config.image_size).float())
-    assert logits.shape == (3, 4) and logits.isfinite().all() and logits.std() > 0
+    told = logits[:, 0, :-1] if objects else logits  # one query's classes, without that of no object
+    assert told.shape[:2] == (3, 4) and logits.isfinite().all() and logits.std() > 0
     for key, value in checkpoint.model.state_dict().items():
         assert torch.equal(value, before[key]), key
     said = notes[-1]
@@ -72,7 +85,7 @@ def test_new_classes_take_new_heads_and_all_else_is_the_same_memory(name: str) -
     place = "the one for 3" if checkpoint.classes else "none"
     assert said.startswith(f"{many} with random weights for 4 classes")
     assert said.endswith(f"the place of {place}; all else is kept")
-    if is_classifier(config):
+    if kept:
         assert len(notes) == 1
     else:
         assert len(notes) == 2 and notes[0].startswith(OTHERS[family_of(config)])
@@ -100,7 +113,8 @@ def test_another_native_size_answers_what_the_model_answers_at_that_size(
     adapted, notes = adapt(checkpoint, image_size=size)
     assert adapted.model.config.image_size == adapted.preprocess.size == size
     assert (adapted.classes, adapted.temperature) == (checkpoint.classes, 2.0)
-    assert len(notes) == 1 and notes[0].endswith(f"from pictures of 32x32 to {size[0]}x{size[1]} pixels")
+    before = "x".join(map(str, checkpoint.model.config.image_size))
+    assert len(notes) == 1 and notes[0].endswith(f"from pictures of {before} to {size[0]}x{size[1]} pixels")
     images = pictures(size).float()
     torch.testing.assert_close(
         answer(adapted.model, images), answer(checkpoint.model, images), atol=1e-5, rtol=1e-5
@@ -120,8 +134,13 @@ def test_a_tokenizer_tells_no_classes_apart() -> None:
 def test_classes_and_size_at_once(name: str) -> None:
     checkpoint = checkpoint_of(name)
     adapted, notes = adapt(checkpoint, classes=NEW, image_size=(40, 48))
-    assert "from pictures of 32x32 to 40x48" in notes[0] and "all else is kept" in notes[-1]
-    assert answer(adapted.model, pictures((40, 48)).float()).shape == (3, 4)
+    before = "x".join(map(str, checkpoint.model.config.image_size))
+    assert f"from pictures of {before} to 40x48" in notes[0] and "all else is kept" in notes[-1]
+    told = answer(adapted.model, pictures((40, 48)).float())
+    if isinstance(adapted.model.config, DetrConfig):  # which tells one class more, that of no object
+        assert told.shape == (3, adapted.model.config.queries, 5)
+    else:
+        assert told.shape[:2] == (3, 4)
     assert adapt(adapted, classes=NEW, image_size=(40, 48)) == (adapted, ())
 
 
@@ -139,3 +158,11 @@ def test_convolutional_networks_keep_all_but_their_last_layer(name: str) -> None
         "a new head with random weights for 4 classes takes the place of the one for 3"
     )
     assert answer(adapted.model, pictures((96, 64)).float()).shape == (3, 4)
+
+
+def test_what_says_that_there_is_no_object_stays() -> None:
+    checkpoint = checkpoint_of("detr_vit_tiny")
+    adapted, _ = adapt(checkpoint, classes=NEW)
+    for leaf in ("weight", "bias"):
+        old, new = (getattr(part.model.classify, leaf) for part in (checkpoint, adapted))
+        assert len(new) == len(NEW) + 1 and torch.equal(new[-1], old[-1])

@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 
 from tests.data.pictures import Case, cases, colour, judge, png
 from vitreous.data.colours import as_rgb
-from vitreous.data.images import TRUNCATED, decode, open_picture
+from vitreous.data.images import TRUNCATED, decode, open_picture, picture_size
 from vitreous.errors import PictureError, printable
 
 CASES = cases()
@@ -190,3 +190,26 @@ def test_the_decoder_does_not_import_torch() -> None:
         "sys.exit(bool({'torch', 'torchvision', 'sklearn', 'scipy'} & set(sys.modules)))"
     )
     assert os.spawnv(os.P_WAIT, sys.executable, [sys.executable, "-c", code]) == 0
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if case.pixels is not None], ids=lambda case: case.name
+)
+def test_the_header_alone_tells_the_upright_size(case: Case) -> None:
+    try:
+        picture = open_picture(case.data, name=case.name)
+    except PictureError:
+        return  # either will do, says the case
+    assert picture_size(case.data, name=case.name) == (picture.height, picture.width)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_sizes_of_what_is_no_picture_are_refused(tmp_path: Path) -> None:
+    for case in CASES:
+        try:
+            picture_size(case.data, name=case.name)
+        except PictureError as error:
+            assert error.name == case.name
+    with pytest.raises(PictureError, match="no such file"):
+        picture_size(tmp_path / "gone.png")

@@ -62,7 +62,7 @@ MIXED = AugmentConfig(crop=(0.5, 1.0), mixup=0.5, cutmix=1.0)
 @pytest.mark.parametrize("augment", [PLAIN, MIXED])
 def test_workers_resumption_and_cutting_change_nothing(augment: AugmentConfig) -> None:
     whole = load(augment, steps=range(6), parts=[(0, 4)])
-    for images, labels, indices, masks, views in whole:
+    for images, labels, indices, masks, views, *_ in whole:
         assert images.shape == (4, 3, 8, 8)
         assert masks is not None and masks.shape == (4, 6)
         assert views is not None and len(labels) == len(indices) == len(views) == 4
@@ -73,11 +73,12 @@ def test_workers_resumption_and_cutting_change_nothing(augment: AugmentConfig) -
         load(augment, steps=range(0, 3), parts=[(0, 4)]) + load(augment, steps=range(3, 6), parts=[(0, 4)]),
     ):
         for batch, same in zip(whole, other, strict=True):
-            assert all(torch.equal(one, two) for one, two in zip(batch, same, strict=True))
+            pairs = zip(batch.tensors(), same.tensors(), strict=True)
+            assert all(torch.equal(one, two) for one, two in pairs)
     halves = load(augment, steps=range(6), parts=[(0, 2), (2, 4)])
     for step, batch in enumerate(whole):
         pair = halves[2 * step : 2 * step + 2]
-        for whole_part, first, second in zip(batch, *pair, strict=True):
+        for whole_part, first, second in zip(batch.tensors(), *(p.tensors() for p in pair), strict=True):
             assert torch.equal(torch.cat([first, second]), whole_part)
 
 

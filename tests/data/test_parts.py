@@ -8,6 +8,7 @@ import pytest
 from tests.data.pictures import colour, png
 from vitreous.data.collection import Collection, Sample, Splits
 from vitreous.data.folder import read_data
+from vitreous.data.layouts import Wanted
 from vitreous.data.parts import FEWEST, MOST_HELD_OUT, learning_parts
 from vitreous.errors import DataError
 
@@ -114,3 +115,28 @@ def test_three_pictures_of_a_class_are_refused_too(tmp_path: Path) -> None:
 
 def test_the_embedded_digits_keep_their_test() -> None:
     assert parts("digits") == read_data("digits")
+
+
+@pytest.mark.parametrize(
+    ("data", "wanted", "told"),
+    [
+        (
+            "scenes:detection,pictures=5",
+            "segmentation",
+            "have objects each, and segmentation wants a class for",
+        ),
+        (
+            "scenes:segmentation,pictures=5",
+            "detection",
+            "have a class for each pixel each, and detection wants",
+        ),
+        ("scenes:detection,pictures=5", None, "have objects each, and classification wants a label"),
+        ("scenes:pictures=30", "detection", "have a label each, and detection wants objects"),
+    ],
+)
+def test_what_is_told_must_be_what_is_learnt(data: str, wanted: Wanted | None, told: str) -> None:
+    with pytest.raises(DataError, match=told):
+        learning_parts(read_data(data), labelled=wanted is None, wanted=wanted)
+    if wanted is not None:
+        fitting = read_data(data.replace("detection,", "").replace("segmentation,", ""), wanted=wanted)
+        assert learning_parts(fitting, labelled=False, wanted=wanted) is fitting

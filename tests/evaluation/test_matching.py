@@ -1,5 +1,6 @@
 """Data whose classes are called otherwise than the model's: judged rightly, or refused with the lists."""
 
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +9,12 @@ import torch
 
 from tests.evaluation.test_evaluate import predictor_of, write
 from vitreous.checkpoints.imagenet import class_list
+from vitreous.data.annotation import IGNORED, IGNORED_WIDE, Objects
 from vitreous.data.collection import Collection, Sample
 from vitreous.data.folder import read_data
 from vitreous.errors import DataError
 from vitreous.evaluation.evaluate import evaluate
-from vitreous.evaluation.matching import match
+from vitreous.evaluation.matching import MovedRegion, match
 
 SHORT = class_list("ImageNet-1k")
 TENCH, SPRINGER, CASSETTE = "n01440764", "n02102040", "n02979186"  # the first three of Imagenette
@@ -30,6 +32,28 @@ def test_the_same_names_need_no_note() -> None:
     assert match(same, ("ant", "bee")) == (same, None)
     turned, note = match(same, ("bee", "ant"))
     assert (turned.labels, turned.classes, note) == ((1, 0), ("bee", "ant"), None)
+
+
+def test_objects_and_maps_are_told_in_the_order_of_the_model() -> None:
+    """Lazily: a map is read when it is asked for."""
+    region = np.array([[0, 1, IGNORED]], dtype=np.uint8)
+    marked = Objects.of([[0, 0, 4, 4], [1, 1, 2, 2]], [1, 0], crowd=[True, False])
+    for sample in (Sample("a", b"", objects=marked), Sample("a", b"", region=region)):
+        given = Collection("data", ("ant", "bee"), (sample,))
+        found = match(given, ("bee", "ant")).collection
+        assert found.detects == given.detects and found.segments == given.segments
+        assert found.fingerprint() != given.fingerprint()
+        (moved,) = pickle.loads(pickle.dumps(found.samples))
+        if moved.objects is not None:
+            objects = moved.held_objects()
+            assert objects.labels.tolist() == [0, 1] and objects.crowd.tolist() == [True, False]
+            assert (objects.boxes == marked.boxes).all()
+        else:
+            assert moved.held_region().tolist() == [[1, 0, IGNORED]]
+    wide = MovedRegion(sample, (299, 5), 300).region()
+    assert wide.tolist() == [[299, 5, IGNORED_WIDE]] and wide.dtype == np.uint16
+    with pytest.raises(DataError, match="the classes differ"):
+        match(given, ("bee", "wasp"))
 
 
 def test_all_ids_in_another_order_are_judged_as_the_models_names() -> None:

@@ -42,6 +42,15 @@ CASES = [
     ("simmim_swin_tiny", {}, (32, 32)),
     ("simmim_swin_tiny", {"positions": "learned"}, (64, 96)),
     ("swin_t", {}, (250, 200)),
+    ("detr_vit_tiny", {}, (64, 64)),
+    ("detr_swin_tiny", {}, (64, 96)),
+    ("detr_resnet_tiny", {}, (77, 50)),
+    ("segformer_tiny", {}, (64, 64)),
+    ("segformer_tiny", {"reductions": [8, 1, 1, 1], "mlp_ratios": [2, 2, 3, 2]}, (77, 40)),
+    ("segformer_b0", {"activation": "gelu_tanh"}, (101, 130)),
+    ("segformer_vit_tiny", {}, (64, 48)),
+    ("segformer_swin_tiny", {}, (50, 64)),
+    ("mit_b0", {"head": "mlp", "pool_norm": True}, (128, 96)),
 ]
 
 
@@ -113,6 +122,10 @@ def kept_by(model: torch.nn.Module, size: tuple[int, int], pictures: int = 1) ->
         ("simmim_swin_tiny", {}, (64, 64)),
         ("swin_t", {}, (224, 224)),
         ("swin_t", {}, (250, 300)),
+        ("segformer_tiny", {}, (64, 64)),
+        ("segformer_b0", {}, (160, 130)),
+        ("segformer_swin_tiny", {}, (64, 64)),
+        ("mit_b0", {}, (256, 256)),
     ],
 )
 def test_memory_without_gradients_is_what_the_allocator_hands_out(
@@ -151,6 +164,23 @@ def test_published_figures(name: str, parameters: int, gigamacs: float) -> None:
     assert counted.parameters == parameters
     # Published counts add norms, softmax and activations: up to 1% more.
     assert counted.macs / 1e9 == pytest.approx(gigamacs, rel=0.015)
+
+
+@pytest.mark.parametrize(
+    ("name", "millions"),
+    # arXiv:2105.15203, table 1, with the 150 classes of ADE20K.
+    [
+        ("segformer_b0", 3.8),
+        ("segformer_b1", 13.7),
+        ("segformer_b2", 27.5),
+        ("segformer_b3", 47.3),
+        ("segformer_b4", 64.1),
+        ("segformer_b5", 84.7),
+    ],
+)
+def test_published_sizes_of_segformer(name: str, millions: float) -> None:
+    counted = account(catalog.configure(name, classes=150)).parameters
+    assert counted / 1e6 == pytest.approx(millions, abs=0.06)
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,11 @@ from vitreous.models import catalog
 from vitreous.models.layering import heads_of, layer_of, top_layer
 
 CLASSIFIERS = ("vit_tiny", "deit_tiny", "beit_tiny", "dinov2_tiny", "dinov3_tiny", "swin_tiny")
+DETECTORS = ("detr_vit_tiny", "detr_swin_tiny", "detr_resnet_tiny")
 CONVOLUTIONS = ("resnet_18", "efficientnet_b0", "regnet_y_400mf")
 
 
-@pytest.mark.parametrize("name", [*CLASSIFIERS, *CONVOLUTIONS, "mae_tiny", "simmim_swin_tiny"])
+@pytest.mark.parametrize("name", [*CLASSIFIERS, *CONVOLUTIONS, *DETECTORS, "mae_tiny", "simmim_swin_tiny"])
 def test_every_layer_has_parameters_and_none_is_beyond(name: str) -> None:
     model = catalog.build(catalog.configure(name, classes=3 * (name not in ("mae_tiny", "simmim_swin_tiny"))))
     layers = [layer_of(parameter, model.config) for parameter, _ in model.named_parameters()]

@@ -12,9 +12,11 @@ from vitreous.models import catalog
 from vitreous.tasks.config import (
     TAUGHT,
     ClassificationConfig,
+    DetectionConfig,
     DistillationConfig,
     MaskedAutoencodingConfig,
     MaskedPixelsConfig,
+    SegmentationConfig,
     TaskConfig,
     TokenizerConfig,
     VisualTokensConfig,
@@ -22,6 +24,7 @@ from vitreous.tasks.config import (
     check_fits,
     needs_labels,
     sources_of,
+    truth_of,
 )
 from vitreous.training.config import TrainConfig, with_settings
 from vitreous.training.recipes import RECIPES, recipe
@@ -35,6 +38,8 @@ SOME: tuple[TaskConfig, ...] = (
     MaskedPixelsConfig(mask_ratio=0.5, unit=16),
     VisualTokensConfig(tokenizer="runs/tokenizer", mask_ratio=0.383, smallest_block=16),
     TokenizerConfig(temperature=(1.0, 0.5)),
+    DetectionConfig(no_object=0.2, box_cost=0.0),
+    SegmentationConfig(balance="loss", dice=0.5, auxiliary=0.0),
 )
 
 
@@ -120,6 +125,7 @@ def test_other_weights_that_a_task_needs_are_listed() -> None:
         (MaskedPixelsConfig(), "simmim_swin_b"),
         (VisualTokensConfig(), "beit_tiny_masked"),
         (VisualTokensConfig(), "beit_b_16_masked"),
+        (SegmentationConfig(), "beit_tiny_upernet"),
     ],
 )
 def test_what_fits_is_let_through(task: TaskConfig, name: str) -> None:
@@ -133,13 +139,21 @@ def test_what_fits_is_let_through(task: TaskConfig, name: str) -> None:
         (ClassificationConfig(), "mae_tiny", "got one of mae, which learns by masked_autoencoding"),
         (VisualTokensConfig(), "beit_tiny", "of the family beit_masked, got one of beit"),
         (MaskedPixelsConfig(), "mae_tiny", "of the family simmim, got one of mae"),
-        (MaskedPixelsConfig(), "beit_tiny_upernet", "family upernet cannot be trained here yet"),
+        (MaskedPixelsConfig(), "beit_tiny_upernet", "got one of upernet, which learns by segmentation"),
+        (SegmentationConfig(), "vit_tiny", "of the family segformer or upernet, got one of vit"),
     ],
 )
 def test_what_does_not_fit_says_what_would(task: TaskConfig, name: str, words: str) -> None:
     with pytest.raises(ConfigError, match=words) as caught:
         check_fits(task, catalog.configure(name))
     assert "\n" not in str(caught.value)
+
+
+def test_what_must_be_told_of_pictures() -> None:
+    told = {task.kind: truth_of(task) for task in SOME}
+    assert told["classification"] == told["distillation"] == "labels"
+    assert (told["detection"], told["segmentation"]) == ("objects", "regions")
+    assert told["masked_autoencoding"] == told["tokenizer"] == "nothing"
 
 
 # Values that cannot be
@@ -166,6 +180,8 @@ def test_masks_hide_some_and_leave_some(kind: type[Any], ratio: float) -> None:
         (lambda: DistillationConfig(cached_views=-1), "cached_views must be from 0"),
         (lambda: TokenizerConfig(temperature=(1.0, 0.0)), "temperature must be above 0"),
         (lambda: TokenizerConfig(divergence=-1.0), "divergence must be 0 or more"),
+        (lambda: SegmentationConfig(dice=-0.1), "dice must be 0 or more"),
+        (lambda: SegmentationConfig(auxiliary=float("nan")), "auxiliary must be 0 or more"),
     ],
 )
 def test_a_value_that_cannot_be_is_refused(build: Any, words: str) -> None:

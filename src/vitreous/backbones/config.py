@@ -2,7 +2,9 @@
 command line can answer a question, or refuse one, before torch is there."""
 
 from dataclasses import dataclass
+from itertools import accumulate
 from math import inf, isfinite
+from operator import mul
 from typing import Literal
 
 from vitreous.errors import ConfigError
@@ -240,4 +242,90 @@ class SwinConfig:
         return self.widths[-1]
 
 
-BackboneConfig = ViTConfig | SwinConfig
+@dataclass(frozen=True, kw_only=True)
+class MiTConfig:
+    """SegFormer's Mix Transformer; every tuple has a value for each stage. A stage's patches are ``kernels``
+    pixels a side of the map before, ``steps`` apart, so they overlap. Keys and values are those of a grid
+    ``reductions`` times coarser along each side. Sizes of pictures are (height, width) in pixels."""
+
+    widths: tuple[int, ...]
+    depths: tuple[int, ...]
+    heads: tuple[int, ...]
+    reductions: tuple[int, ...] = (8, 4, 2, 1)
+    kernels: tuple[int, ...] = (7, 3, 3, 3)
+    steps: tuple[int, ...] = (4, 2, 2, 2)
+    mlp_ratios: tuple[float, ...] = (4.0, 4.0, 4.0, 4.0)
+    norm_eps: float = 1e-5
+    activation: Activation = "gelu"
+    drop_path: float = 0.0  # of the last block; it rises linearly from 0 at the first
+    image_size: tuple[int, int] = (512, 512)
+    channels: int = 3
+
+    def __post_init__(self) -> None:
+        stages = len(self.widths)
+        if not 1 <= stages <= LARGEST_STAGES:
+            raise ConfigError(f"{stages} stages; wanted 1 to {LARGEST_STAGES}")
+        for name in ("depths", "heads", "reductions", "kernels", "steps", "mlp_ratios"):
+            if len(getattr(self, name)) != stages:
+                raise ConfigError(f"{len(getattr(self, name))} values of {name} for {stages} stages")
+        for name in ("widths", "depths", "heads", "reductions", "kernels", "steps"):
+            if min(getattr(self, name)) < 1:
+                raise ConfigError(f"{name} must be 1 or more, got {min(getattr(self, name))}")
+        for width, heads in zip(self.widths, self.heads, strict=True):
+            if width % heads:
+                raise ConfigError(f"width {width} cannot be shared by {heads} heads")
+        for kernel in self.kernels:
+            if kernel % 2 == 0:  # half of it pads both sides alike, so that no part of a picture is left out
+                raise ConfigError(f"kernels must be odd, got {kernel}")
+        if not 0 < self.norm_eps < 1:
+            raise ConfigError(f"norm_eps must be above 0 and small, got {self.norm_eps}")
+        if not all(0 < ratio < inf for ratio in self.mlp_ratios) or min(self.mlp_widths) < 1:
+            raise ConfigError(f"mlp_ratios must be above 0, got {min(self.mlp_ratios)}")
+        if not 0 <= self.drop_path < 1:
+            raise ConfigError(f"drop_path is a probability from 0 to below 1, got {self.drop_path}")
+        if self.channels < 1:
+            raise ConfigError(f"channels must be 1 or more, got {self.channels}")
+        if min(self.image_size) < 1:
+            raise ConfigError(f"image size must be positive, got {self.image_size}")
+
+    @property
+    def mlp_widths(self) -> tuple[int, ...]:
+        """The width of each stage's hidden layers."""
+        pairs = zip(self.widths, self.mlp_ratios, strict=True)
+        return tuple(int(width * ratio) for width, ratio in pairs)
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Pixels from one cell of each stage's map to the next."""
+        return tuple(accumulate(self.steps, mul))
+
+    @property
+    def patch(self) -> int:
+        """Pixels from one token of the first stage to the next."""
+        return self.steps[0]
+
+    @property
+    def depth(self) -> int:
+        """All blocks of all stages."""
+        return sum(self.depths)
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """(rows, cols) of the first stage for the native picture size."""
+        return self.grid_at(self.image_size)
+
+    def grid_at(self, image_size: tuple[int, int]) -> tuple[int, int]:
+        """(rows, cols) of the first stage for any picture size."""
+        return grid_of(*image_size, self.patch)
+
+    def grids_at(self, image_size: tuple[int, int]) -> tuple[tuple[int, int], ...]:
+        """(rows, cols) of each stage for a picture size."""
+        return tuple(grid_of(*image_size, stride) for stride in self.strides)
+
+    @property
+    def out_channels(self) -> int:
+        """Channels of the last stage's map."""
+        return self.widths[-1]
+
+
+BackboneConfig = ViTConfig | SwinConfig | MiTConfig

@@ -3,9 +3,11 @@
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from vitreous.backbones.config import SwinConfig
+from vitreous.backbones.config import MiTConfig, SwinConfig
+from vitreous.backbones.convnet_config import ConvNetBackboneConfig
 from vitreous.checkpoints.file import Checkpoint
 from vitreous.checkpoints.weights import load_weights
 from vitreous.data.preprocess import Preprocess
@@ -19,10 +21,12 @@ from vitreous.models.config import (
     ClassifierConfig,
     ConvNetConfig,
     DeiTConfig,
+    DetrConfig,
     DVAEConfig,
     MAEConfig,
     MaskedTokensConfig,
     ModelConfig,
+    SegFormerConfig,
     SimMIMConfig,
     UPerNetConfig,
     is_classifier,
@@ -46,7 +50,8 @@ def adapt(
     Where both are what it has, it comes back as it is. Otherwise a new model comes back, which shares
     the tensors that did not change, and a sentence on each thing that did. A new head is linear, small
     and random (from torch's global generator), tells one class of several, and has no fitted temperature.
-    What was pretrained without classes becomes a classifier on the mean of its patches.
+    What was pretrained without classes becomes a classifier on the mean of its patches; a SegFormer goes on
+    telling the classes of places.
 
     Raises:
         ConfigError: ``classes`` for a tokenizer, which tells none apart.
@@ -89,6 +94,10 @@ def _with_head(
         heads = {name: width}
     elif isinstance(config, DeiTConfig):
         heads = dict.fromkeys(("head", "distillation_head"), config.backbone.out_channels)
+    elif isinstance(config, SegFormerConfig):
+        heads = {"head.classify": config.decoder_width}
+    elif isinstance(config, DetrConfig):
+        return replace(config, classes=classes), _with_labels(state, config.width, classes)
     else:
         heads = {"head": config.pooled}
     config = replace(config, classes=classes)
@@ -98,8 +107,20 @@ def _with_head(
     kept = {key: value for key, value in state.items() if not key.startswith(tuple(f"{h}." for h in heads))}
     for head, width in heads.items():
         new = build_head("linear", width, classes).state_dict()
+        if isinstance(config, SegFormerConfig):  # which tells classes by a convolution of one cell
+            new["weight"] = new["weight"][:, :, None, None]
         kept |= {f"{head}.{key}": value.detach().to(some) for key, value in new.items()}
     return config, kept
+
+
+def _with_labels(state: dict[str, Tensor], width: int, classes: int) -> dict[str, Tensor]:
+    """The tensors of a DETR with new classes. What says that there is no object, the last row, stays."""
+    new = build_head("linear", width, classes).state_dict()
+    found = dict(state)
+    for leaf, value in new.items():
+        key = f"classify.{leaf}"
+        found[key] = torch.cat([value.detach().to(state[key]), state[key][-1:]])
+    return found
 
 
 def _moved(config: ModelConfig, state: dict[str, Tensor], image_size: tuple[int, int]) -> ModelConfig:
@@ -108,6 +129,8 @@ def _moved(config: ModelConfig, state: dict[str, Tensor], image_size: tuple[int,
     if isinstance(config, ConvNetConfig | DVAEConfig):
         return moved
     before = config.backbone
+    if isinstance(before, MiTConfig | ConvNetBackboneConfig):
+        return moved
     if isinstance(before, SwinConfig):  # whose windows, and so their tables of offsets, stay as they are
         if POSITIONS in state:
             origin, target = (Layout(0, *before.grid_at(size)) for size in (before.image_size, image_size))
@@ -136,15 +159,19 @@ def _resized(preprocess: Preprocess, image_size: tuple[int, int]) -> Preprocess:
     shorter, squashed = preprocess.shorter, preprocess.squashed
     if shorter is not None:
         shorter = max(1, round(shorter * min(image_size) / min(preprocess.size)))
+    longest = preprocess.longest
+    if longest is not None and shorter is not None and preprocess.shorter is not None:
+        longest = max(shorter, round(longest * shorter / preprocess.shorter))
     if squashed is not None:
         ratios = [new / old for new, old in zip(image_size, preprocess.size, strict=True)]
         squashed = (max(1, round(squashed[0] * ratios[0])), max(1, round(squashed[1] * ratios[1])))
-    return replace(preprocess, size=image_size, shorter=shorter, squashed=squashed)
+    return replace(preprocess, size=image_size, shorter=shorter, longest=longest, squashed=squashed)
 
 
 def _size_note(config: ModelConfig, after: tuple[int, int]) -> str:
     backbone = None if isinstance(config, ConvNetConfig | DVAEConfig) else config.backbone
-    blind = backbone is None or (isinstance(backbone, SwinConfig) and backbone.positions == "none")
+    blind = backbone is None or isinstance(backbone, MiTConfig)
+    blind = blind or (isinstance(backbone, SwinConfig) and backbone.positions == "none")
     what = "preprocessing" if blind else "positions and preprocessing"
     sizes = "x".join(map(str, config.image_size)), "x".join(map(str, after))
     return f"{what} went from pictures of {sizes[0]} to {sizes[1]} pixels"
@@ -152,7 +179,7 @@ def _size_note(config: ModelConfig, after: tuple[int, int]) -> str:
 
 def _head_notes(config: ModelConfig, classes: int, before: int) -> list[str]:
     notes = []
-    if not is_classifier(config):
+    if not is_classifier(config) and not isinstance(config, SegFormerConfig | DetrConfig):
         parts = {
             MAEConfig: "decoder",
             MaskedTokensConfig: "mask token and visual-token head",

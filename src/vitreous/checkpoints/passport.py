@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vitreous.backbones.config import SwinConfig
+from vitreous.backbones.config import MiTConfig, SwinConfig
+from vitreous.backbones.convnet_config import ConvNetBackboneConfig
 from vitreous.checkpoints import adapter, file, source
 from vitreous.checkpoints.adapter import AdapterConfig
 from vitreous.checkpoints.destination import LAYOUTS, check_sayable, writer_for
@@ -187,6 +188,7 @@ def _foreign(path: Path, said: str, name: str | None) -> Passport:
         lambda tensors: plan.build(tensors, said, {}, torch.float32), found.stored, said
     )
     measures["looks_like"] = measures["looks_like"] if refused else None
+    measures["lineage"] = {**measures["lineage"], **plan.facts}
     return Passport(
         **measures,
         **_of_model(plan.config, refused, plan.answers),
@@ -323,6 +325,10 @@ def _size(config: ModelConfig) -> tuple[object, ...]:
     if isinstance(config, DVAEConfig):
         return (family_of(config), config.codes, config.groups, config.blocks, config.width)
     backbone = config.backbone
+    if isinstance(backbone, ConvNetBackboneConfig):
+        return (family_of(config), backbone.widths, backbone.depths, backbone.bottleneck)
+    if isinstance(backbone, MiTConfig):
+        return (family_of(config), backbone.widths, backbone.depths, backbone.heads, backbone.reductions)
     if isinstance(backbone, SwinConfig):
         return (family_of(config), backbone.width, backbone.depths, backbone.heads, backbone.patch)
     encoder = backbone.encoder

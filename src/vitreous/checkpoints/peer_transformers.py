@@ -39,8 +39,17 @@ def _logits(output: Any, _: Any) -> Tensor:
     return output.logits
 
 
+def _objects(output: Any, _: Any) -> Tensor:
+    return torch.cat([output.logits, output.pred_boxes], dim=-1)
+
+
 def _pooled(output: Any, _: Any) -> Tensor:
     return output.pooler_output
+
+
+def _mean(output: Any, _: Any) -> Tensor:
+    grid: Tensor = output.last_hidden_state  # (B, C, h, w)
+    return grid.flatten(2).mean(2)
 
 
 def _class_token(output: Any, _: Any) -> Tensor:
@@ -73,6 +82,10 @@ TRANSFORMERS: Mapping[str, _Known] = {
     "BeitForMaskedImageModeling": _Known("BeitForMaskedImageModeling", _logits),
     "BeitForSemanticSegmentation": _Known("AutoModelForSemanticSegmentation", _logits),
     "BeitModel": _Known("AutoModel", _pooled),
+    "SegformerForSemanticSegmentation": _Known("AutoModelForSemanticSegmentation", _logits),
+    "SegformerForImageClassification": _CLASSIFIER,
+    "SegformerModel": _Known("AutoModel", _mean),
+    "DetrForObjectDetection": _Known("AutoModelForObjectDetection", _objects),
     "SwinForImageClassification": _CLASSIFIER._replace(remembers=True),
     "SwinModel": _Known("AutoModel", _pooled, remembers=True),
     "SwinForMaskedImageModeling": _Known("AutoModelForMaskedImageModeling", _picture, remembers=True),

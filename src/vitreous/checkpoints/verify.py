@@ -18,7 +18,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from vitreous.backbones.config import SwinConfig
+from vitreous.backbones.config import MiTConfig, SwinConfig
+from vitreous.backbones.convnet_config import ConvNetBackboneConfig
 from vitreous.checkpoints import source
 from vitreous.checkpoints.certificate import (
     CERTIFICATE,
@@ -45,6 +46,7 @@ from vitreous.data.photographs import Photograph
 from vitreous.data.preprocess import Preprocess
 from vitreous.models.config import (
     ConvNetConfig,
+    DetrConfig,
     DVAEConfig,
     MAEConfig,
     MaskedTokensConfig,
@@ -290,6 +292,8 @@ def sizes_of(config: ModelConfig) -> tuple[Size, ...]:
         step = config.stride
     elif isinstance(config.backbone, SwinConfig):
         step = config.backbone.patch * 2 ** (len(config.backbone.depths) - 1)
+    elif isinstance(config.backbone, MiTConfig | ConvNetBackboneConfig):
+        step = config.backbone.strides[-1]
     else:
         step = config.backbone.patch
     shorter = height - step if height > step else height + step
@@ -308,6 +312,8 @@ def _asked(checkpoint: Checkpoint) -> Callable[[Tensor, Hidden], Tensor]:
             return model(images, hidden.mask)[0]
         if isinstance(model.config, DVAEConfig):
             return answer_of(model, images)
+        if isinstance(model.config, DetrConfig):
+            return torch.cat(model(images)[:2], dim=-1)
         return model(images)[0] / checkpoint.temperature
 
     return answer
@@ -315,8 +321,8 @@ def _asked(checkpoint: Checkpoint) -> Callable[[Tensor, Hidden], Tensor]:
 
 def _views(preprocess: Preprocess, size: Size, photographs: Sequence[Photograph]) -> Tensor:
     """(B, C, h, w) float32: as the model sees them, or squashed to another size than its own."""
-    if size != preprocess.size:
-        preprocess = replace(preprocess, size=size, shorter=None, squashed=None)
+    if size != preprocess.size or preprocess.longest is not None:  # else every picture has a size of its own
+        preprocess = replace(preprocess, size=size, shorter=None, longest=None, squashed=None)
     return torch.stack([preprocess(photograph.picture).image for photograph in photographs])
 
 
@@ -335,7 +341,10 @@ def _answers(
 
 def _hidden(config: ModelConfig, views: Tensor) -> Hidden:
     """The same for both sides: numbers (B, P) for every patch, 40% of which BEiT hides."""
-    patch = 1 if isinstance(config, ConvNetConfig | DVAEConfig) else config.backbone.patch
+    patch = 1
+    if not isinstance(config, ConvNetConfig | DVAEConfig):
+        backbone = config.backbone
+        patch = 1 if isinstance(backbone, ConvNetBackboneConfig) else backbone.patch
     patches = (views.shape[-2] // patch) * (views.shape[-1] // patch)
     noise = torch.rand(len(views), patches, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     return Hidden(noise, noise > 0.6)

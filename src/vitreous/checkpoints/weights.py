@@ -13,11 +13,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from vitreous.backbones.config import SwinConfig
+from vitreous.backbones.config import MiTConfig, SwinConfig
+from vitreous.backbones.convnet_config import ConvNetBackboneConfig
 from vitreous.checkpoints.directory import parse_json
 from vitreous.errors import CheckpointError, printable
 from vitreous.models.catalog import build
-from vitreous.models.config import ConvNetConfig, DVAEConfig, MAEConfig, ModelConfig
+from vitreous.models.config import ConvNetConfig, DetrConfig, DVAEConfig, MAEConfig, ModelConfig
 from vitreous.models.model import Model
 
 HEADER_LIMIT = 4 * 2**20  # bytes; a header of 10,000 tensors is about 1 MB
@@ -102,7 +103,9 @@ def refuse_oversize(config: ModelConfig, tensors: int, name: str) -> None:
             )
         return
     backbone = config.backbone
-    depth = backbone.depth + (config.decoder_depth if isinstance(config, MAEConfig) else 0)
+    depth = sum(backbone.depths) if isinstance(backbone, ConvNetBackboneConfig) else backbone.depth
+    depth += config.decoder_depth if isinstance(config, MAEConfig | DetrConfig) else 0
+    depth += config.encoder_depth if isinstance(config, DetrConfig) else 0
     if depth > tensors:
         raise CheckpointError(f"{name}: says {depth} blocks, but holds only {tensors} tensors")
     if depth > BLOCK_LIMIT:
@@ -114,6 +117,8 @@ def refuse_oversize(config: ModelConfig, tensors: int, name: str) -> None:
         areas = [high * wide for high, wide in backbone.windows]
         # Offsets, and the masks that every second block has of its own; sixteen times as many may be.
         computed = max(*(area**2 for area in areas), rows * cols * max(areas) * depth // 16)
+    elif isinstance(backbone, MiTConfig | ConvNetBackboneConfig):
+        computed = 0
     elif backbone.attention == "relative":
         computed = (rows * cols) ** 2
     elif backbone.positions in ("sincos1d", "sincos2d"):

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
 def doctor(
     data: Annotated[
-        str, typer.Argument(help="Pictures: class folders, a flat folder, a CSV, 'digits' or 'scenes'.")
+        str,
+        typer.Argument(help="Pictures: class folders, a CSV, COCO, YOLO, VOC, masks, 'digits' or 'scenes'."),
     ],
     json: Annotated[bool, typer.Option("--json", help="Print JSON, with every case.")] = False,
 ) -> None:
@@ -22,11 +23,13 @@ def doctor(
     picture in two parts or under two labels.
     """
     from vitreous.data.folder import read_data
+    from vitreous.data.problems import Problems
     from vitreous.doctor import examine
 
-    splits = read_data(data)
+    problems = Problems()
+    splits = read_data(data, problems=problems)
     with Progress(f"examining {data}", quiet=json) as progress:
-        found = examine(splits, progress=progress)
+        found = examine(splits, progress=progress, problems=problems.found)
     if json:
         show_json(found.to_dict())
     else:
@@ -50,11 +53,12 @@ def _show(found: "Examination") -> None:
         show(f"widths {across}, heights {down} pixels")
     show()
     classes = list(dict.fromkeys(name for counts in found.parts.values() for name in counts))
+    marked = {f"marked in {part}": counts for part, counts in found.marked.items()}
+    columns = found.parts | marked
     rows = [
-        [name or "(no label)", *(str(counts.get(name, 0)) for counts in found.parts.values())]
-        for name in classes
+        [name or "(no label)", *(str(counts.get(name, 0)) for counts in columns.values())] for name in classes
     ]
-    show_table(["class", *found.parts], rows, numbers=list(found.parts))
+    show_table(["class", *columns], rows, numbers=list(columns))
     show()
     if not found.findings:
         show("nothing wrong was found")

@@ -110,7 +110,10 @@ def _model(values: Mapping[str, Any]) -> Iterator[Row]:
     extras = [word for word in (_counted(values, "registers"), _scaled(values)) if word]
     if extras:
         yield "extras", ", ".join(extras)
-    if "decoder_width" in values:
+    if "head_maps" in values:
+        maps = values["head_maps"]
+        yield "head", f"linear layers of width {values['head_width']} over {maps} map{'s' * (maps != 1)}"
+    if "decoder_heads" in values:
         sizes = f"{values['decoder_depth']} blocks of width {values['decoder_width']}"
         yield "decoder", f"{sizes}, {values['decoder_heads']} heads"
     if "pool" in values:

@@ -123,6 +123,7 @@ def _config(
 def _check(config: "TrainConfig", resume: bool) -> None:
     """What is wrong with the data or the place is said before torch is imported."""
     from vitreous.data.folder import read_data
+    from vitreous.data.layouts import wanted_of
     from vitreous.data.parts import learning_parts
     from vitreous.tasks.config import check_complete, needs_labels, sources_of
     from vitreous.training.output import check_free
@@ -136,8 +137,10 @@ def _check(config: "TrainConfig", resume: bool) -> None:
     check_tunable(config.tuning, config.epochs, goes_on=goes_on, labelled=needs_labels(config.task))
     for needed in sources_of(config.task):
         check_source(needed)
-    splits = read_data(config.data, seed=config.seed)
-    check_several(config, learning_parts(splits, seed=config.seed, labelled=needs_labels(config.task)).train)
+    wanted = wanted_of(config.task.kind)
+    splits = read_data(config.data, seed=config.seed, wanted=wanted)
+    labelled = needs_labels(config.task)
+    check_several(config, learning_parts(splits, seed=config.seed, labelled=labelled, wanted=wanted).train)
 
 
 def _speaks() -> bool:

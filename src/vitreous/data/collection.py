@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from vitreous.data.annotation import DrawnObjects, DrawnRegion, Objects, Regions
 from vitreous.data.colours import as_rgb
 from vitreous.data.images import PIXEL_LIMIT, open_picture
 from vitreous.errors import DataError
@@ -36,12 +37,16 @@ class Sample:
     ``source`` is a file, the bytes of one, pixels as (H, W) or (H, W, 3) uint8, or what draws them. It takes
     no part in comparisons: two samples are the same when name and label are. ``tags`` are the classes of a
     picture that may show several, or none of them, in order; such a picture has no ``label``.
+    ``objects`` are marked on it, or ``region`` says for each pixel what is there, as values or as what makes
+    them; they take no part in comparisons either, but in the fingerprint of a collection.
     """
 
     name: str
     source: Path | bytes | NDArray[np.uint8] | Drawn = field(compare=False, repr=False)
     label: int | None = None
     tags: tuple[int, ...] | None = None
+    objects: Objects | DrawnObjects | None = field(default=None, compare=False, repr=False)
+    region: Regions | DrawnRegion | None = field(default=None, compare=False, repr=False)
 
     def open(self, *, pixel_limit: int = PIXEL_LIMIT) -> Image.Image:
         """The picture as RGB. PictureError, with this sample's name, where it cannot be read."""
@@ -53,6 +58,26 @@ class Sample:
     def held(self) -> Path | bytes | NDArray[np.uint8]:
         """The source, as pixels where it draws them."""
         return self.source.pixels() if isinstance(self.source, Drawn) else self.source
+
+    def held_objects(self) -> Objects | None:
+        """The objects, made where they are not there yet; None where nothing is told of any."""
+        return self.objects.objects() if isinstance(self.objects, DrawnObjects) else self.objects
+
+    def held_region(self) -> Regions | None:
+        """(H, W) indices of classes, read where they are in a file; None where nothing is told of any.
+        DataError where the file cannot be read."""
+        return self.region.region() if isinstance(self.region, DrawnRegion) else self.region
+
+    def told(self) -> bytes:
+        """What decides the objects and the region, as bytes; empty where there are none."""
+        found = b""
+        if self.objects is not None:
+            found += b"objects" + self.objects.digest()
+        if isinstance(self.region, DrawnRegion):
+            found += b"region" + self.region.digest()
+        elif self.region is not None:
+            found += b"region" + hashlib.sha256(np.ascontiguousarray(self.region).data).digest()
+        return found
 
     def digest(self) -> bytes | None:
         """The SHA-256 of the file's bytes or of the pixels; None where they cannot be read."""
@@ -93,8 +118,8 @@ class Sample:
 
 @dataclass(frozen=True)
 class Collection:
-    """Samples in a fixed order; labels and tags are indices into ``classes``. Either all samples have tags,
-    or none."""
+    """Samples in a fixed order; labels and tags, and the labels of objects and regions, are indices into
+    ``classes``. Either all samples have tags, or none; so with objects, and with regions."""
 
     name: str
     classes: tuple[str, ...]
@@ -120,6 +145,16 @@ class Collection:
         """Whether a picture may show several of the classes, or none."""
         return bool(self.samples) and self.samples[0].tags is not None
 
+    @property
+    def detects(self) -> bool:
+        """Whether the objects of each picture are marked."""
+        return bool(self.samples) and self.samples[0].objects is not None
+
+    @property
+    def segments(self) -> bool:
+        """Whether each pixel of each picture has a class."""
+        return bool(self.samples) and self.samples[0].region is not None
+
     def tags(self) -> NDArray[np.uint8]:
         """(n, K): 1 where a picture shows a class, else 0. DataError where pictures have no tags."""
         if not self.tagged:
@@ -144,10 +179,13 @@ class Collection:
 
     def counts(self) -> dict[str, int]:
         """Samples of every class, the empty ones included; samples without a label are not counted, and one
-        with several tags is for each of them."""
+        with several tags, or objects of several classes, is for each of them. Regions are not looked at."""
         totals = dict.fromkeys(self.classes, 0)
         for sample in self.samples:
             own = sample.tags if sample.tags is not None else () if sample.label is None else (sample.label,)
+            found = sample.held_objects()
+            if found is not None:
+                own = tuple(sorted(set(found.labels.tolist())))
             for number in own:
                 totals[self.classes[number]] += 1
         return totals
@@ -165,6 +203,7 @@ class Collection:
             digest.update(_framed(sample.name))
             told = sample.label if sample.tags is None else "|".join(map(str, sample.tags))
             digest.update(f"{sample.size()},{told};".encode())
+            digest.update(sample.told())
         return digest.hexdigest()
 
 

@@ -12,6 +12,8 @@ from typing import IO
 
 from vitreous.data.collection import Collection, Sample, Splits
 from vitreous.data.digits import digits
+from vitreous.data.layouts import Wanted, read_annotated, read_annotation_file
+from vitreous.data.problems import Problems
 from vitreous.data.scene_set import scenes
 from vitreous.data.splitting import PARTS, Entry, listed, make_splits, many, normal
 from vitreous.data.table import BETWEEN, read_table
@@ -24,25 +26,48 @@ EMBEDDED: dict[str, Callable[[str], Splits]] = {"digits": digits, "scenes": scen
 
 _WANTED = (
     "wanted ROOT/CLASS/*.jpg, ROOT/{train,val,test}/CLASS/*.jpg, a CSV with columns path,label or"
-    f" path,labels, or embedded data ({', '.join(EMBEDDED)})"
+    " path,labels, COCO JSON, YOLO text files, Pascal VOC XML, ROOT/{images,masks}, or embedded data"
+    f" ({', '.join(EMBEDDED)})"
 )
 
 
-def read_data(source: str | Path, *, seed: int = 0) -> Splits:
+def read_data(
+    source: str | Path,
+    *,
+    seed: int = 0,
+    wanted: Wanted | None = None,
+    problems: Problems | None = None,
+) -> Splits:
     """A data set in any layout that is understood, in parts, with a sentence on how they came about.
 
     - ``ROOT/CLASS/*.jpg``: split by ``seed`` within each class (see ``data/splitting.py``)
     - ``ROOT/{train,val,test}/CLASS/*.jpg``: the parts as given; without val, a tenth of train
     - a CSV with the columns path, label (or labels, several with | between them) and, if wished, split
     - a folder of pictures without classes: all in ``test``, without labels
+    - COCO JSON, YOLO text files or Pascal VOC XML with their pictures: objects with boxes (``data/coco.py``,
+      ``data/yolo.py``, ``data/voc.py``), also by the JSON or YAML file itself
+    - ``ROOT/{images,masks}``: a class for each pixel (``data/mask_folder.py``)
     - the name of embedded data, if there is no such path: "digits", "scenes", "scenes:hard,size=32"
 
-    Hidden files and files that are no pictures are left out and counted. DataError for anything else.
+    Where several would fit, ``wanted`` says for which task the data is read. Hidden files and files that are
+    no pictures are left out and counted. DataError for anything else, and for annotations with something
+    wrong in them, all of it at once; with ``problems`` those are put there instead, and left out of the
+    data.
     """
     name = printable(os.fspath(source))
     path = Path(source)
     if not _exists(path):
-        return _embedded(source, name, path)
+        return _embedded(source, name, path, wanted)
+    found = Problems() if problems is None else problems
+    annotated = None
+    if path.is_dir():
+        annotated = read_annotated(path, name, seed=seed, problems=found, wanted=wanted)
+    elif wanted != "classification":
+        annotated = read_annotation_file(path, name, seed=seed, problems=found, wanted=wanted)
+    if annotated is not None:
+        if problems is None:
+            found.refuse(name)
+        return annotated
     if path.is_dir():
         return _read_folder(path, name, seed)
     if path.suffix.lower() in TABLE_SUFFIXES:
@@ -60,7 +85,8 @@ def read_data(source: str | Path, *, seed: int = 0) -> Splits:
 
 def check_trainable(splits: Splits) -> None:
     """DataError unless a classifier can be trained: two classes or more (one will do where a picture may show
-    several or none), each with pictures in train, and pictures for validation."""
+    several or none), each with pictures in train, and pictures for validation. Where objects or pixels are
+    marked: some in train, and pictures for validation."""
     train = splits.train
     if train is None:
         other = splits.validation or splits.test
@@ -68,6 +94,9 @@ def check_trainable(splits: Splits) -> None:
         if other is not None and not other.classes:
             raise DataError(f"{name}: no class folders, only pictures without labels; {_WANTED}")
         raise DataError(f"{name}: no train part; {_WANTED}")
+    if train.detects or train.segments:
+        _check_marked(train, splits.validation)
+        return
     if len(train.classes) < 2 and not train.tagged:
         only = train.classes[0]
         if all(_is_below_subfolder(sample.name, only) for sample in train.samples):
@@ -80,6 +109,15 @@ def check_trainable(splits: Splits) -> None:
         raise DataError(f"{train.name}: no train pictures of {listed(empty)}")
     if not splits.validation:
         raise DataError(f"{train.name}: no pictures for validation; give at least two for some class")
+
+
+def _check_marked(train: Collection, validation: Collection | None) -> None:
+    if train.segments and len(train.classes) < 2:
+        raise DataError(f"{train.name}: one class only, {train.classes[0]}; segmentation needs two or more")
+    if train.detects and not any(len(sample.held_objects() or ()) for sample in train.samples):
+        raise DataError(f"{train.name}: no object is marked on the {len(train)} train pictures")
+    if not validation:
+        raise DataError(f"{train.name}: no pictures for validation; give at least two pictures")
 
 
 def expand(sources: Iterable[str], stdin: IO[str] | None = None) -> Iterator[Sample]:
@@ -130,8 +168,10 @@ def _below(source: str) -> Iterator[Sample]:
         yield Sample(printable(str(path / inside)), path / inside)
 
 
-def _embedded(source: str | Path, name: str, path: Path) -> Splits:
+def _embedded(source: str | Path, name: str, path: Path, wanted: Wanted | None) -> Splits:
     if isinstance(source, str) and (embedded := source.partition(":"))[0] in EMBEDDED:
+        if embedded[0] == "scenes":
+            return scenes(embedded[2], wanted)
         return EMBEDDED[embedded[0]](embedded[2])
     known = list(EMBEDDED)
     with suppress(OSError, ValueError):  # without a parent folder there is no neighbour to name

@@ -99,6 +99,42 @@ def decode(
         raise PictureError(name, f"cannot be read ({error.strerror or 'input error'})") from error
 
 
+def picture_size(source: str | os.PathLike[str] | bytes, *, name: str | None = None) -> tuple[int, int]:
+    """(H, W) of a picture as ``open_picture`` turns it upright, by its header alone.
+
+    Raises PictureError where the file is missing, of another kind, or where its header is damaged; what is
+    wrong with its pixels is not seen.
+    """
+    if name is None:
+        name = "picture" if isinstance(source, bytes) else os.fspath(source)
+    name = printable(name)
+    try:
+        with _open_file(source, name) as file:
+            kind = kind_of(file.read(HEADER), name)
+            file.seek(0)
+            module, plugin = _PLUGINS[kind]
+            image: Image.Image = getattr(import_module(module), plugin)(file)
+            width, height = image.size
+            # To look for the orientation of a PNG elsewhere would decode it.
+            told = kind != "PNG" or "exif" in image.info
+            if kind == "TIFF":
+                tags = getattr(image, "tag_v2", {})
+                width, height = int(tags[256]), int(tags[257])  # some versions of PIL turn the size already
+                turned = tags.get(_ORIENTATION, 1) in (5, 6, 7, 8)
+            else:
+                turned = told and _orientation(image) in (5, 6, 7, 8)
+    except PictureError:
+        raise
+    except OSError as error:
+        reason = f"cannot be read ({error.strerror})" if error.strerror else "damaged, or cut short"
+        raise PictureError(name, reason) from error
+    except Exception as error:
+        raise PictureError(name, "damaged, or cut short") from error
+    if width < 1 or height < 1:
+        raise PictureError(name, f"damaged: {width} x {height} pixels")
+    return (width, height) if turned else (height, width)
+
+
 def _open_file(source: str | os.PathLike[str] | bytes, name: str) -> IO[bytes]:
     if isinstance(source, bytes):
         return BytesIO(source)

@@ -19,25 +19,17 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from vitreous.data.augment import AugmentConfig, mix
+from vitreous.data.batch import Labelled as Labelled
+from vitreous.data.batch import Target as Target
+from vitreous.data.batch import padded
 from vitreous.data.collection import Collection, several_hot
+from vitreous.data.dense_view import DenseView
 from vitreous.data.draws import drawing, seed_of
 from vitreous.data.evenly import Draw, even_draws
 from vitreous.data.masks import Masks
 from vitreous.data.preprocess import Preprocess
+from vitreous.data.targets import target_of
 from vitreous.errors import DataError, PictureError
-
-
-class Labelled(NamedTuple):
-    """images (B, C, H, W); labels (B,), -1 where there are none, or (B, K), shares of classes, of pictures
-    that may show several 0 or 1 for each; indices (B,) into the collection; masks (B, P), where the task
-    hides patches; views (B,): which random view of which picture this is, ``Order.draws`` says its number,
-    number * pictures + picture, where it is one."""
-
-    images: Tensor
-    labels: Tensor
-    indices: Tensor
-    masks: Tensor | None = None
-    views: Tensor | None = None
 
 
 class Trouble(NamedTuple):
@@ -150,6 +142,7 @@ class _View(NamedTuple):
     place: int
     mask: Tensor | None
     troubles: list[Trouble]
+    target: Target | None = None
 
 
 class _Views(Dataset[Any]):
@@ -158,7 +151,7 @@ class _Views(Dataset[Any]):
     def __init__(
         self,
         collection: Collection,
-        view: Callable[[Image.Image], Tensor],
+        view: Callable[[Image.Image], Tensor] | DenseView,
         masks: Masks | None,
         seed: int,
     ) -> None:
@@ -172,13 +165,17 @@ class _Views(Dataset[Any]):
 
     def __getitem__(self, request: _Request) -> _View:
         picture, index, troubles = self._open(request.picture)
+        sample, target = self.collection.samples[index], None
         with drawing("view", self.seed, request.view, request.picture):
-            image = self.view(picture)
+            if isinstance(self.view, DenseView):
+                image, target = self.view(picture, sample.held_objects(), sample.held_region())
+            else:
+                image = self.view(picture)
         mask = None
         if self.masks is not None:
             with drawing("mask", self.seed, request.view, request.picture):
                 mask = self.masks()
-        return _View(request, image, self.collection.samples[index].truth, index, mask, troubles)
+        return _View(request, image, sample.truth, index, mask, troubles, target)
 
     def _open(self, index: int) -> tuple[Image.Image, int, list[Trouble]]:
         """The picture, or the next good one after it, and what was wrong with those passed over."""
@@ -204,7 +201,7 @@ class _Collate:
     def __call__(self, views: list[_View]) -> TrainingPart:
         found = tuple(trouble for view in views for trouble in view.troubles)
         first = views[0].request
-        images = torch.stack([view.image for view in views])
+        images, valid = _joined([view.image for view in views])
         labels = _labels([view.truth for view in views], self.classes)
         if self.augment.mixes:
             seed = seed_of("mix", self.seed, first.step)
@@ -216,6 +213,8 @@ class _Collate:
             _numbers(view.place for view in views),
             _stacked([view.mask for view in views]),
             _numbers(view.request.view * self.pictures + view.request.picture for view in views),
+            _targets([view.target for view in views]),
+            valid,
         )
         return TrainingPart(batch, first.rows, found)
 
@@ -237,9 +236,21 @@ def _stacked(masks: list[Tensor | None]) -> Tensor | None:
     return torch.stack(some) if some else None
 
 
+def _targets(targets: list[Target | None]) -> tuple[Target, ...] | None:
+    some = tuple(target for target in targets if target is not None)
+    return some or None
+
+
+def _joined(images: list[Tensor]) -> tuple[Tensor, Tensor | None]:
+    """Views as one tensor, padded where they have several sizes."""
+    if all(image.shape == images[0].shape for image in images):
+        return torch.stack(images), None
+    return padded(images)
+
+
 def training_parts(
     collection: Collection,
-    view: Callable[[Image.Image], Tensor],
+    view: Callable[[Image.Image], Tensor] | DenseView,
     augment: AugmentConfig,
     order: Order,
     *,
@@ -251,7 +262,7 @@ def training_parts(
     """The parts (start, stop) of every global batch that this process forwards, for ``steps``.
 
     A picture that cannot be read is replaced by the next one in the collection's order, and named in
-    ``troubles``; the batch keeps its size.
+    ``troubles``; the batch keeps its size. A ``DenseView`` fills ``targets``.
     """
     loader = DataLoader(
         _Views(collection, view, masks, order.seed),
@@ -303,12 +314,19 @@ class _Held(NamedTuple):
     truth: int | tuple[int, ...]
     place: int
     mask: Tensor | None
+    target: Target | None
 
 
 class _InOrder(Dataset[Any]):
     def __init__(
-        self, collection: Collection, prepare: Preprocess, masks: Masks | None, tolerant: bool
+        self,
+        collection: Collection,
+        prepare: Preprocess,
+        masks: Masks | None,
+        tolerant: bool,
+        outlines: bool,
     ) -> None:
+        self.outlines = outlines
         self.collection = collection
         self.prepare = prepare
         self.masks = masks
@@ -319,27 +337,36 @@ class _InOrder(Dataset[Any]):
 
     def __getitem__(self, index: int) -> _Held | None:
         try:
-            image = self.prepare(self.collection.open(index)).image
+            image, where = self.prepare(self.collection.open(index))
         except PictureError:
             if self.tolerant:
                 return None
             raise
-        mask = None
+        sample, target, mask = self.collection.samples[index], None, None
+        if sample.objects is not None or sample.region is not None:
+            target = target_of(
+                sample.held_objects(),
+                sample.held_region(),
+                where,
+                classes=len(self.collection.classes),
+                outlines=self.outlines,
+            )
         if self.masks is not None:
             # By its name, not its place: processes that share the pictures hide what one alone would.
-            with drawing("held-out mask", self.collection.samples[index].name):
+            with drawing("held-out mask", sample.name):
                 mask = self.masks()
-        return _Held(image, self.collection.samples[index].truth, index, mask)
+        return _Held(image, sample.truth, index, mask, target)
 
 
 def _stack(items: list[_Held | None], classes: int) -> Labelled | None:
     good = [item for item in items if item is not None]
     if not good:
         return None
-    images = torch.stack([item.image for item in good])
+    images, valid = _joined([item.image for item in good])
     labels = _labels([item.truth for item in good], classes)
     indices = _numbers(item.place for item in good)
-    return Labelled(images, labels, indices, _stacked([item.mask for item in good]))
+    masks, targets = _stacked([item.mask for item in good]), _targets([item.target for item in good])
+    return Labelled(images, labels, indices, masks, None, targets, valid)
 
 
 def batches(
@@ -350,9 +377,11 @@ def batches(
     masks: Masks | None = None,
     workers: int = 0,
     tolerant: bool = False,
+    outlines: bool = False,
 ) -> Iterator[Labelled]:
     """All pictures in order, each as ``prepare`` makes it, with the mask that its name draws.
-    Labels are -1 where there are none.
+    Labels are -1 where there are none; targets are there where objects or regions are marked, with masks of
+    objects where ``outlines`` asks for them.
 
     ``tolerant`` leaves out what cannot be read; ``indices`` tell the caller which are there.
 
@@ -360,7 +389,7 @@ def batches(
         PictureError: the first picture that cannot be read, unless ``tolerant``.
     """
     loader = DataLoader(
-        _InOrder(collection, prepare, masks, tolerant),
+        _InOrder(collection, prepare, masks, tolerant, outlines),
         batch_size=batch_size,
         collate_fn=partial(_stack, classes=len(collection.classes)),
         num_workers=workers,

@@ -53,10 +53,16 @@ class Placement:
         scale, shift = self._scale(), self._shift()
         return boxes * _like(boxes, scale) - _like(boxes, shift)
 
-    def back_boxes(self, boxes: Boxes) -> Boxes:
-        """(..., 4) boxes x1 y1 x2 y2 in view pixels -> the same boxes in source pixels, unclipped."""
+    def onto_boxes(self, boxes: Boxes) -> Boxes:
+        """(..., 4) boxes x1 y1 x2 y2 in source pixels -> what the view has of them, in its own pixels."""
+        return _within(self.forth_boxes(boxes), self.view)
+
+    def back_boxes(self, boxes: Boxes, *, clip: bool = True) -> Boxes:
+        """(..., 4) boxes x1 y1 x2 y2 in view pixels -> the same boxes in source pixels; unless ``clip`` is
+        False, what the source has of them."""
         scale, shift = self._scale(), self._shift()
-        return (boxes + _like(boxes, shift)) / _like(boxes, scale)
+        found = (boxes + _like(boxes, shift)) / _like(boxes, scale)
+        return _within(found, self.source) if clip else found
 
     def back(self, heat: NDArray[Any] | Tensor) -> NDArray[np.float32]:
         """(rows, cols) heat that covers the whole view -> (H, W) float32 in source pixels.
@@ -70,10 +76,20 @@ class Placement:
         across = self._weights(1, values.shape[1])  # (W, cols)
         return np.asarray((down @ values) @ across.T, dtype=np.float32)
 
-    def back_mask(self, mask: NDArray[Any] | Tensor) -> NDArray[Any]:
+    def onto_mask(self, mask: NDArray[Any] | Tensor, fill: int = 0) -> NDArray[Any]:
+        """(..., H, W) masks or maps of the source -> (..., h, w) of the same type: what the source has in the
+        middle of each pixel of the view, ``fill`` where the view shows nothing of the source."""
+        values = _array(mask)
+        found = values[..., self._sources(0)[:, None], self._sources(1)[None, :]]  # (..., h, w)
+        outside = [(places < 0) | (places >= side) for places, side in self._seen_places()]
+        found[..., outside[0], :] = fill
+        found[..., outside[1]] = fill
+        return found
+
+    def back_mask(self, mask: NDArray[Any] | Tensor, fill: int = 0) -> NDArray[Any]:
         """(rows, cols) mask that covers the whole view -> (H, W) of the same type, nearest cell.
 
-        Zero (False) where the view saw nothing of the source.
+        ``fill`` (zero, False) where the view saw nothing of the source.
         """
         values = _array(mask)
         down, seen_down = self._cells(0, values.shape[0])
@@ -81,9 +97,21 @@ class Placement:
         rows = np.clip(np.floor(down), 0, values.shape[0] - 1).astype(np.intp)
         cols = np.clip(np.floor(across), 0, values.shape[1] - 1).astype(np.intp)
         found = values[rows[:, None], cols[None, :]]  # (H, W)
-        found[~seen_down, :] = 0
-        found[:, ~seen_across] = 0
+        found[~seen_down, :] = fill
+        found[:, ~seen_across] = fill
         return found
+
+    def _sources(self, axis: int) -> NDArray[np.intp]:
+        """The source pixel in the middle of each view pixel of one axis, the nearest where there is none."""
+        places, side = self._seen_places()[axis]
+        return np.clip(np.floor(places), 0, side - 1).astype(np.intp)
+
+    def _seen_places(self) -> list[tuple[NDArray[np.floating[Any]], int]]:
+        """For each axis where the middles of the view's pixels lie on the source, and its side."""
+        return [
+            ((np.arange(self.view[axis]) + 0.5 + self.corner[axis]) * side / self.resized[axis], side)
+            for axis, side in enumerate(self.source)
+        ]
 
     def _scale(self) -> list[float]:
         down, across = (new / old for new, old in zip(self.resized, self.source, strict=True))
@@ -127,6 +155,8 @@ class Preprocess:
     shorter        the shorter side is resized to this many pixels, the aspect ratio kept, and the
                    centre of ``size`` cut out, with a black border where that is larger;
                    None squashes the whole picture to ``size``
+    longest        with ``shorter``: the whole picture is kept, its longer side at most this many pixels, and
+                   views have different sizes; ``size`` is then only what the model was made for
     squashed       without ``shorter``: the whole picture is squashed to this (height, width) first, and
                    the centre of ``size`` cut out of that
     crop_rounding  where half a pixel is left over, the crop starts at the even neighbour ("even", as
@@ -139,6 +169,7 @@ class Preprocess:
 
     size: tuple[int, int] = (224, 224)
     shorter: int | None = 256
+    longest: int | None = None
     squashed: tuple[int, int] | None = None
     crop_rounding: Literal["even", "down"] = "even"
     interpolation: str = "bilinear"
@@ -154,6 +185,13 @@ class Preprocess:
             raise ConfigError(f"size is {self.size!r}; wanted (height, width) in pixels")
         if self.shorter is not None and not _is_pixels(self.shorter):
             raise ConfigError(f"shorter is {self.shorter!r}; wanted pixels, or None to squash")
+        if self.longest is not None and (
+            self.shorter is None or not _is_pixels(self.longest) or self.longest < self.shorter
+        ):
+            raise ConfigError(
+                f"longest is {self.longest!r} beside shorter {self.shorter!r}; wanted pixels, as many as"
+                " shorter or more, or None to cut out size"
+            )
         if self.squashed is not None and (
             self.shorter is not None
             or len(self.squashed) != 2
@@ -186,16 +224,33 @@ class Preprocess:
 
     def __call__(self, picture: Image.Image) -> View:
         """PIL picture -> View(image (C, h, w), where). PictureError for colours it cannot convert."""
-        coloured = as_rgb(picture)
-        if self.channels == 1:
-            coloured = coloured.convert("L")
-        cut, where = self._cut(coloured)
-        pixels = np.array(cut, dtype=np.uint8).reshape(*self.size, self.channels)  # (h, w, C)
+        cut, where = self._cut(self._coloured(picture))
+        return View(self.normalised(cut), where)
+
+    def cut(self, picture: Image.Image) -> Image.Image:
+        """PIL picture -> the picture of its view, in the colours that the model sees."""
+        return self._cut(self._coloured(picture))[0]
+
+    def normalised(self, cut: Image.Image) -> Tensor:
+        """The picture of a view -> (C, h, w) float32."""
+        coloured = self._coloured(cut)
+        pixels = np.array(coloured, dtype=np.uint8).reshape(cut.height, cut.width, self.channels)  # (h, w, C)
         image = torch.from_numpy(pixels).permute(2, 0, 1).contiguous()  # (C, h, w)
         mean, std = torch.tensor(self.mean), torch.tensor(self.std)
         # In this order and precision the result has the bits of torchvision's Normalize.
         scaled = image.to(torch.float32).div_(255)
-        return View(scaled.sub_(mean[:, None, None]).div_(std[:, None, None]), where)
+        return scaled.sub_(mean[:, None, None]).div_(std[:, None, None])
+
+    def placement(self, source: tuple[int, int]) -> Placement:
+        """Where the view of a picture of (H, W) pixels lies on it."""
+        if self.shorter is not None and self.longest is not None:
+            sides = _keep_within(source, self.shorter, self.longest)
+            return Placement(source, sides, (0, 0), sides)
+        kept = None if self.shorter is None else _keep_ratio(source, self.shorter)
+        sides = kept or self.squashed or self.size
+        lower = self.crop_rounding == "down"
+        top, left = (_corner(side, wanted, lower) for side, wanted in zip(sides, self.size, strict=True))
+        return Placement(source, sides, (top, left), self.size)
 
     def restore(self, image: Tensor) -> Image.Image:
         """(C, h, w) normalised -> the PIL picture of the view, for people to look at."""
@@ -205,15 +260,17 @@ class Preprocess:
         array = pixels.permute(1, 2, 0).cpu().numpy()  # (h, w, C)
         return Image.fromarray(array if self.channels == 3 else array[:, :, 0])
 
+    def _coloured(self, picture: Image.Image) -> Image.Image:
+        if self.channels == 1:
+            plain = picture.mode == "L" and "transparency" not in picture.info
+            return picture if plain else as_rgb(picture).convert("L")
+        return as_rgb(picture)
+
     def _cut(self, picture: Image.Image) -> tuple[Image.Image, Placement]:
-        source = (picture.height, picture.width)
         method = INTERPOLATIONS[self.interpolation]
-        kept = None if self.shorter is None else _keep_ratio(source, self.shorter)
-        sides = kept or self.squashed or self.size
-        lower = self.crop_rounding == "down"
-        top, left = (_corner(side, wanted, lower) for side, wanted in zip(sides, self.size, strict=True))
-        where = Placement(source, sides, (top, left), self.size)
-        bottom, right = top + self.size[0], left + self.size[1]
+        where = self.placement((picture.height, picture.width))
+        source, sides, (top, left) = where.source, where.resized, where.corner
+        bottom, right = top + where.view[0], left + where.view[1]
         if sides[0] * sides[1] <= _LARGEST_RESIZED:
             resized = picture.resize((sides[1], sides[0]), method)
             return resized.crop((left, top, right, bottom)), where  # PIL fills the border black
@@ -221,7 +278,7 @@ class Preprocess:
         across, down = source[1] / sides[1], source[0] / sides[0]
         box = (inner[0] * across, inner[1] * down, inner[2] * across, inner[3] * down)
         part = picture.resize((inner[2] - inner[0], inner[3] - inner[1]), method, box=box)
-        canvas = Image.new(picture.mode, (self.size[1], self.size[0]))
+        canvas = Image.new(picture.mode, (where.view[1], where.view[0]))
         canvas.paste(part, (inner[0] - left, inner[1] - top))
         return canvas, where
 
@@ -234,6 +291,15 @@ def _keep_ratio(source: tuple[int, int], shorter: int) -> tuple[int, int]:
     return shorter, int(shorter * width / height)
 
 
+def _keep_within(source: tuple[int, int], shorter: int, longest: int) -> tuple[int, int]:
+    # As transformers' processors of DETR do: the shorter side is rounded, the longer one then cut down.
+    height, width = source
+    short, long = min(source), max(source)
+    wanted = min(float(shorter), longest * short / long)
+    side, other = max(1, round(wanted)), max(1, int(wanted * long / short))
+    return (other, side) if width <= height else (side, other)
+
+
 def _corner(side: int, wanted: int, down: bool) -> int:
     # torchvision rounds half a pixel to the even neighbour when it cuts, and down when it pads.
     if wanted > side:
@@ -243,6 +309,14 @@ def _corner(side: int, wanted: int, down: bool) -> int:
 
 def _is_pixels(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _within(boxes: Boxes, size: tuple[int, int]) -> Boxes:
+    height, width = size
+    most = _like(boxes, [width, height, width, height])
+    if isinstance(boxes, Tensor):
+        return boxes.clamp(torch.zeros_like(most), most)
+    return np.clip(boxes, 0, most)
 
 
 def _array(values: NDArray[Any] | Tensor) -> NDArray[Any]:

@@ -53,6 +53,20 @@ def make_splits(name: str, entries: Sequence[Entry], *, seed: int, origin: str) 
     ``origin`` opens the sentence on how the splits came about. DataError where a later part has
     classes that train does not know.
     """
+    groups, how, seeded = divide(entries, seed=seed, origin=origin)
+    classes = _classes(name, groups)
+    sizes = ", ".join(
+        f"{len(groups[part])} {part}" for part in ("train", "validation", "test") if groups.get(part)
+    )
+    train, validation, test = (
+        collect(name, classes, groups[part]) if groups.get(part) else None
+        for part in ("train", "validation", "test")
+    )
+    return Splits(train, validation, test, f"{how}: {sizes}", seeded)
+
+
+def divide(entries: Sequence[Entry], *, seed: int, origin: str) -> tuple[dict[str, list[Entry]], str, bool]:
+    """Entries by their part, a sentence on how they came there, and whether the seed drew the test part."""
     parts: dict[str | None, list[Entry]] = {}
     for entry in entries:
         parts.setdefault(entry.part, []).append(entry)
@@ -68,15 +82,7 @@ def make_splits(name: str, entries: Sequence[Entry], *, seed: int, origin: str) 
     else:
         groups = {part: members for part, members in parts.items() if part is not None}
         how = f"{origin}, parts as given"
-    classes = _classes(name, groups)
-    sizes = ", ".join(
-        f"{len(groups[part])} {part}" for part in ("train", "validation", "test") if groups.get(part)
-    )
-    train, validation, test = (
-        collect(name, classes, groups[part]) if groups.get(part) else None
-        for part in ("train", "validation", "test")
-    )
-    return Splits(train, validation, test, f"{how}: {sizes}", seeded)
+    return groups, how, seeded
 
 
 def collect(name: str, classes: tuple[str, ...], entries: Iterable[Entry]) -> Collection:

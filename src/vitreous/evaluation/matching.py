@@ -1,9 +1,13 @@
 """Labels of a data set as places among a model's classes: by name, and of ImageNet by WordNet id too."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
+import numpy as np
+
 from vitreous.checkpoints import imagenet
+from vitreous.data.annotation import IGNORED, DrawnObjects, DrawnRegion, Objects, Regions, ignored_of
 from vitreous.data.collection import Collection, Sample
 from vitreous.errors import DataError
 
@@ -50,8 +54,60 @@ def match(collection: Collection, classes: Sequence[str]) -> Matched:
     return Matched(_moved(collection, known, classes), note)
 
 
+class MovedObjects(DrawnObjects):
+    """Objects whose labels are places in another list of classes; made when they are asked for."""
+
+    def __init__(self, sample: Sample, places: Sequence[int]) -> None:
+        self.sample = sample
+        self.places = tuple(places)
+
+    def objects(self) -> Objects:
+        """The objects of the sample, with the new labels."""
+        found = self.sample.held_objects()
+        if found is None:
+            return Objects.of([], [])
+        return replace(found, labels=np.asarray(self.places, dtype=np.int64)[found.labels])
+
+    def digest(self) -> bytes:
+        """What decides them."""
+        return self.sample.told() + repr(self.places).encode()
+
+
+class MovedRegion(DrawnRegion):
+    """A map of classes whose numbers are places in another list of ``classes``."""
+
+    def __init__(self, sample: Sample, places: Sequence[int], classes: int) -> None:
+        self.sample = sample
+        self.places = tuple(places)
+        self.classes = classes
+
+    def region(self) -> Regions:
+        """(H, W), the map of the sample with the new numbers. DataError where it cannot be read, or is not
+        there."""
+        found = self.sample.held_region()
+        if found is None:
+            raise DataError(f"{self.sample.name}: no map of classes")
+        table = np.array([*self.places, ignored_of(self.classes)])
+        moved = table[np.minimum(found.astype(np.int64), len(self.places))]
+        return moved.astype(np.uint8) if self.classes <= IGNORED else moved.astype(np.uint16)
+
+    def digest(self) -> bytes:
+        """What decides it."""
+        return self.sample.told() + repr((self.places, self.classes)).encode()
+
+
 def _moved(collection: Collection, places: Sequence[int], classes: Sequence[str]) -> Collection:
-    if collection.tagged:
+    if collection.detects or collection.segments:
+        samples = tuple(
+            replace(
+                sample,
+                label=None if sample.label is None else places[sample.label],
+                objects=None if sample.objects is None else MovedObjects(sample, places),
+                region=None if sample.region is None else MovedRegion(sample, places, len(classes)),
+            )
+            for sample in collection.samples
+        )
+    elif collection.tagged:
         samples = tuple(
             Sample(sample.name, sample.source, tags=tuple(sorted(places[tag] for tag in sample.tags or ())))
             for sample in collection.samples

@@ -19,6 +19,7 @@ from torch.nn.functional import linear
 from vitreous.errors import ConfigError
 from vitreous.layers.attention import Attention
 from vitreous.layers.mlp import SwiGLU
+from vitreous.layers.reduced_attention import ReducedAttention
 
 
 class AdaptedLinear(nn.Linear):
@@ -103,4 +104,6 @@ def _fused(parent: nn.Module, layer: nn.Linear) -> int:
     """F, how many matrices lie in a layer."""
     if isinstance(parent, Attention) and layer is parent.qkv:
         return 3
+    if isinstance(parent, ReducedAttention) and layer is parent.keys_values:
+        return 2
     return 2 if isinstance(parent, SwiGLU) and layer is parent.expand else 1

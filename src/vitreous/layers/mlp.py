@@ -24,6 +24,7 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "gelu": nn.GELU,
     "gelu_tanh": partial(nn.GELU, approximate="tanh"),
     "quick_gelu": QuickGELU,
+    "relu": nn.ReLU,
 }
 
 
@@ -96,3 +97,17 @@ class DropPath(nn.Module):
     def extra_repr(self) -> str:
         """What ``print(model)`` shows."""
         return f"probability={self.probability:g}"
+
+
+class DropChannels(DropPath):
+    """Dropout of whole channels: in training each channel of a picture's map is left out with the given
+    probability. Drawn for the whole global batch, as ``DropPath`` does."""
+
+    def forward(self, branch: Tensor) -> Tensor:
+        """(B, C, h, w) -> (B, C, h, w), some channels zeroed and the others scaled up to keep the mean."""
+        if not self.training or self.probability == 0.0:
+            return branch
+        start, stop, total = self.rows or (0, branch.shape[0], branch.shape[0])
+        keep = 1.0 - self.probability
+        kept = torch.rand(total, branch.shape[1])[start:stop].to(branch.device) < keep  # (B, C)
+        return branch * (kept.to(branch.dtype) / keep)[:, :, None, None]

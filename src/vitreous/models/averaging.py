@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from vitreous.backbones.config import SwinConfig, ViTConfig
+from vitreous.backbones.config import BackboneConfig, ViTConfig
 from vitreous.backbones.vit import ViT
 from vitreous.models.config import ClassifierConfig
 from vitreous.models.model import mean_of_patches
@@ -26,11 +26,11 @@ def averaged(backbone: ViT, images: Tensor) -> Tensor:
 
 
 def as_classifier(
-    backbone: ViTConfig | SwinConfig, state: dict[str, Tensor]
+    backbone: BackboneConfig, state: dict[str, Tensor]
 ) -> tuple[ClassifierConfig, dict[str, Tensor]]:
     """The classifier without classes that sees the same, and the tensors of the backbone by its names.
 
-    Swin keeps its norm ahead of the mean, as its classifiers have it.
+    Swin and Mix Transformers keep their norm ahead of the mean, as their classifiers have it.
     """
     config = ClassifierConfig(backbone=backbone, pool="mean", classes=0)
     if not isinstance(backbone, ViTConfig) or not backbone.final_norm:

@@ -3,8 +3,9 @@ imported when a model is built.
 
 Sizes: ViT Ti and S are DeiT's (arXiv:2012.12877, table 1), B, L and H the ViT paper's (arXiv:2010.11929,
 table 1); BEiT arXiv:2106.08254, MAE arXiv:2111.06377, DINOv2 arXiv:2304.07193 (table 17), DINOv3
-arXiv:2508.10104, Swin arXiv:2103.14030, SimMIM arXiv:2111.09886, dVAE arXiv:2102.12092. A ``_tiny`` member
-is small enough to learn on two CPU cores in minutes.
+arXiv:2508.10104, Swin arXiv:2103.14030, SimMIM arXiv:2111.09886, SegFormer and its MiT arXiv:2105.15203
+(table 6), DETR arXiv:2005.12872, dVAE arXiv:2102.12092. A ``_tiny`` member is small enough to learn on two
+CPU cores in minutes.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from vitreous.backbones.config import EncoderConfig, SwinConfig, ViTConfig
+from vitreous.backbones.config import EncoderConfig, MiTConfig, SwinConfig, ViTConfig
+from vitreous.backbones.convnet_config import ConvNetBackboneConfig
 from vitreous.config import from_plain, to_plain
 from vitreous.errors import ConfigError, nearest
 from vitreous.models.config import (
@@ -22,10 +24,12 @@ from vitreous.models.config import (
     ConvNetConfig,
     ConvNetName,
     DeiTConfig,
+    DetrConfig,
     DVAEConfig,
     MAEConfig,
     MaskedTokensConfig,
     ModelConfig,
+    SegFormerConfig,
     SimMIMConfig,
     UPerNetConfig,
 )
@@ -106,25 +110,68 @@ def _dinov3(width: int, depth: int, heads: int, image_size: int = 256, patch: in
     return ClassifierConfig(backbone=backbone)
 
 
-def _swin(
+def _swin_backbone(
     width: int,
     depths: tuple[int, ...],
     heads: tuple[int, ...],
     window: int = 7,
     patch: int = 4,
     image_size: int = 224,
-) -> ClassifierConfig:
+) -> SwinConfig:
     side = (image_size, image_size)
-    backbone = SwinConfig(
-        width=width, depths=depths, heads=heads, window=window, patch=patch, image_size=side
-    )
-    return ClassifierConfig(backbone=backbone, pool="mean")
+    return SwinConfig(width=width, depths=depths, heads=heads, window=window, patch=patch, image_size=side)
+
+
+def _swin(width: int, depths: tuple[int, ...], heads: tuple[int, ...], **sizes: int) -> ClassifierConfig:
+    return ClassifierConfig(backbone=_swin_backbone(width, depths, heads, **sizes), pool="mean")
 
 
 def _simmim(width: int, depths: tuple[int, ...], heads: tuple[int, ...], **sizes: int) -> SimMIMConfig:
-    backbone = _swin(width, depths, heads, **sizes).backbone
-    assert isinstance(backbone, SwinConfig)
-    return SimMIMConfig(backbone=backbone)
+    return SimMIMConfig(backbone=_swin_backbone(width, depths, heads, **sizes))
+
+
+MIT_WIDTHS = (64, 128, 320, 512)  # of B1 to B5
+
+
+def _mit(widths: tuple[int, ...], depths: tuple[int, ...], image_size: int = 512) -> MiTConfig:
+    return MiTConfig(
+        widths=widths, depths=depths, heads=(1, 2, 5, 8), drop_path=0.1, image_size=(image_size, image_size)
+    )
+
+
+def _mit_classifier(widths: tuple[int, ...], depths: tuple[int, ...]) -> ClassifierConfig:
+    """What the backbone of SegFormer is pretrained as."""
+    return ClassifierConfig(backbone=_mit(widths, depths, 224), pool="mean")
+
+
+def _segformer(widths: tuple[int, ...], depths: tuple[int, ...], decoder_width: int) -> SegFormerConfig:
+    return SegFormerConfig(backbone=_mit(widths, depths), decoder_width=decoder_width)
+
+
+def _residual(depths: tuple[int, ...], image_size: int = 800) -> ConvNetBackboneConfig:
+    """A residual network of bottlenecks at the paper's widths."""
+    widths = (256, 512, 1024, 2048)[: len(depths)]
+    side = (image_size, image_size)
+    return ConvNetBackboneConfig(widths=widths, depths=depths, bottleneck=True, image_size=side)
+
+
+def _detr_tiny(backbone: ViTConfig | SwinConfig | ConvNetBackboneConfig) -> DetrConfig:
+    return DetrConfig(
+        backbone=backbone,
+        width=128,
+        encoder_depth=2,
+        decoder_depth=3,
+        heads=8,
+        mlp_width=256,
+        queries=16,
+        dropout=0.0,
+    )
+
+
+def _whole_map(width: int, depth: int, heads: int, patch: int, image_size: int) -> ViTConfig:
+    """A plain ViT that nobody asks for one vector of a picture."""
+    plain = _backbone(width, depth, heads, patch, image_size)
+    return replace(plain, class_token=False, class_position=False)
 
 
 CATALOG: Mapping[str, ModelConfig] = {
@@ -173,6 +220,65 @@ CATALOG: Mapping[str, ModelConfig] = {
     "swin_l": _swin(192, (2, 2, 18, 2), (6, 12, 24, 48)),
     "simmim_swin_tiny": _simmim(32, (2, 2, 2), (2, 4, 8), window=4, patch=2, image_size=32),
     "simmim_swin_b": _simmim(128, (2, 2, 18, 2), (4, 8, 16, 32), window=6, image_size=192),
+    # name                     widths              depths         head
+    "segformer_tiny": SegFormerConfig(
+        backbone=MiTConfig(
+            widths=(32, 64, 128, 192),
+            depths=(1, 1, 2, 1),
+            heads=(1, 2, 4, 6),
+            reductions=(4, 2, 1, 1),
+            kernels=(3, 3, 3, 3),
+            steps=(2, 2, 2, 2),
+            image_size=(64, 64),
+        ),
+        decoder_width=96,
+        decoder_dropout=0.0,
+    ),
+    "segformer_b0": _segformer((32, 64, 160, 256), (2, 2, 2, 2), 256),
+    "segformer_b1": _segformer(MIT_WIDTHS, (2, 2, 2, 2), 256),
+    "segformer_b2": _segformer(MIT_WIDTHS, (3, 4, 6, 3), 768),
+    "segformer_b3": _segformer(MIT_WIDTHS, (3, 4, 18, 3), 768),
+    "segformer_b4": _segformer(MIT_WIDTHS, (3, 8, 27, 3), 768),
+    "segformer_b5": _segformer(MIT_WIDTHS, (3, 6, 40, 3), 768),
+    "mit_b0": _mit_classifier((32, 64, 160, 256), (2, 2, 2, 2)),
+    "mit_b1": _mit_classifier(MIT_WIDTHS, (2, 2, 2, 2)),
+    "mit_b2": _mit_classifier(MIT_WIDTHS, (3, 4, 6, 3)),
+    "mit_b3": _mit_classifier(MIT_WIDTHS, (3, 4, 18, 3)),
+    "mit_b4": _mit_classifier(MIT_WIDTHS, (3, 8, 27, 3)),
+    "mit_b5": _mit_classifier(MIT_WIDTHS, (3, 6, 40, 3)),
+    # The same head on other backbones.
+    "segformer_vit_tiny": SegFormerConfig(
+        backbone=_backbone(64, 4, 4, 4, image_size=64), decoder_width=64, decoder_dropout=0.0
+    ),
+    "segformer_vit_s_16": SegFormerConfig(backbone=_backbone(384, 12, 6, 16, image_size=512)),
+    "segformer_swin_tiny": SegFormerConfig(
+        backbone=_swin_backbone(32, (2, 2, 2), (2, 4, 8), window=4, patch=2, image_size=64),
+        decoder_width=64,
+        decoder_dropout=0.0,
+    ),
+    "segformer_swin_t": SegFormerConfig(
+        backbone=_swin_backbone(96, (2, 2, 6, 2), (3, 6, 12, 24), image_size=512)
+    ),
+    # DETR on a plain ViT, on Swin, and on the residual networks of the paper.
+    "detr_vit_tiny": _detr_tiny(_whole_map(128, 4, 4, 8, image_size=64)),
+    "detr_vit_s_16": DetrConfig(backbone=_whole_map(384, 12, 6, 16, image_size=640)),
+    "detr_vit_b_16": DetrConfig(backbone=_whole_map(768, 12, 12, 16, image_size=640)),
+    "detr_swin_tiny": _detr_tiny(
+        _swin_backbone(32, (2, 2, 2), (2, 4, 8), window=4, patch=2, image_size=64)
+    ),
+    "detr_swin_t": DetrConfig(backbone=_swin_backbone(96, (2, 2, 6, 2), (3, 6, 12, 24), image_size=640)),
+    "detr_resnet_tiny": _detr_tiny(
+        ConvNetBackboneConfig(
+            widths=(32, 64),
+            depths=(2, 2),
+            bottleneck=False,
+            stem_width=32,
+            norm="batch",
+            image_size=(64, 64),
+        )
+    ),
+    "detr_resnet_50": DetrConfig(backbone=_residual((3, 4, 6, 3))),
+    "detr_resnet_101": DetrConfig(backbone=_residual((3, 4, 23, 3))),
     "mae_tiny": _mae(
         64, 4, 4, 4, 32, decoder_width=32, decoder_depth=2, decoder_heads=4, decoder_mlp_width=128
     ),

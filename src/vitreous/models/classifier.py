@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from vitreous.backbones.config import SwinConfig
+from vitreous.backbones.config import ViTConfig
 from vitreous.backbones.interface import Backbone, Features
 from vitreous.models.config import ClassifierConfig
 from vitreous.models.model import Model, mean_of_patches
@@ -41,7 +41,7 @@ class Classifier(Model):
         self.config = config
         self.backbone = backbone
         below = config.backbone
-        eps = below.norm_eps if isinstance(below, SwinConfig) else below.encoder.norm_eps
+        eps = below.encoder.norm_eps if isinstance(below, ViTConfig) else below.norm_eps
         self.pool_norm = nn.LayerNorm(config.pooled, eps=eps) if config.pool_norm else nn.Identity()
         self.head = build_head(config.head, config.pooled, config.classes)
 

@@ -9,14 +9,17 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from vitreous.backbones.config import (
-    BackboneConfig,
     EncoderConfig,
+    MiTConfig,
     PositionResize,
     SwinConfig,
     ViTConfig,
 )
 from vitreous.errors import ConfigError, nearest
+from vitreous.models.detr_config import DetrConfig as DetrConfig
 from vitreous.models.dvae_config import DVAEConfig as DVAEConfig
+from vitreous.models.on_backbone import OnBackbone, WithoutClasses
+from vitreous.models.segformer_config import SegFormerConfig as SegFormerConfig
 
 Pool = Literal["class", "mean", "class_mean"]
 Head = Literal["linear", "mlp"]
@@ -50,43 +53,13 @@ LARGEST_POOL = 64
 LEVELS = 4  # maps in a pyramid of features
 
 
-class _OnBackbone:
-    """What a configuration says of pictures, its backbone says."""
-
-    backbone: BackboneConfig
-
-    @property
-    def image_size(self) -> tuple[int, int]:
-        """The native picture size (height, width) in pixels."""
-        return self.backbone.image_size
-
-    @property
-    def channels(self) -> int:
-        """3 for colour, 1 for grey."""
-        return self.backbone.channels
-
-    @property
-    def vit(self) -> ViTConfig:
-        """The backbone, for those who know that it is a plain ViT; ConfigError where it is none."""
-        if not isinstance(self.backbone, ViTConfig):
-            raise ConfigError(f"wanted a model on a plain ViT, got one on {type(self.backbone).__name__}")
-        return self.backbone
-
-
-class _WithoutClasses(_OnBackbone):
-    @property
-    def classes(self) -> int:
-        """Pretraining tells no classes apart."""
-        return 0
-
-
 @dataclass(frozen=True, kw_only=True)
-class ClassifierConfig(_OnBackbone):
+class ClassifierConfig(OnBackbone):
     """A backbone with a head. ``pool`` "class_mean" lays the class token and the mean of the patches side by
     side (DINOv2); ``pool_norm`` normalises after pooling, in the place of the backbone's final norm;
     ``head`` "mlp" is the ViT paper's pretraining head, one hidden layer with tanh."""
 
-    backbone: ViTConfig | SwinConfig
+    backbone: ViTConfig | SwinConfig | MiTConfig
     classes: int = 1000
     pool: Pool = "class"
     pool_norm: bool = False
@@ -105,7 +78,7 @@ class ClassifierConfig(_OnBackbone):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DeiTConfig(_OnBackbone):
+class DeiTConfig(OnBackbone):
     """A ViT with a class and a distillation token, each with a head of its own."""
 
     backbone: ViTConfig
@@ -118,7 +91,7 @@ class DeiTConfig(_OnBackbone):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MaskedTokensConfig(_WithoutClasses):
+class MaskedTokensConfig(WithoutClasses):
     """BEiT's pretraining: hidden patches are replaced by a mask token, and a head says which visual token
     each patch had. ``head_norm`` normalises once more between backbone and head."""
 
@@ -132,7 +105,7 @@ class MaskedTokensConfig(_WithoutClasses):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MAEConfig(_WithoutClasses):
+class MAEConfig(WithoutClasses):
     """A masked autoencoder: the backbone sees the visible patches only, a light decoder rebuilds the rest.
     Norm epsilon and activation of the decoder are the backbone's. ``normalised_targets`` says what the
     rebuilt patches stand for: pixels, or pixels of which each patch's mean and deviation were taken away."""
@@ -191,7 +164,7 @@ class MAEConfig(_WithoutClasses):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SimMIMConfig(_WithoutClasses):
+class SimMIMConfig(WithoutClasses):
     """SimMIM's pretraining of Swin: hidden patches are replaced by a mask token, and one layer rebuilds the
     picture from the last map."""
 
@@ -220,7 +193,7 @@ class ConvNetConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class UPerNetConfig(_OnBackbone):
+class UPerNetConfig(OnBackbone):
     """A class for each place: the maps after four blocks of a ViT (``taps``; 0 is the embedded patches), a
     pyramid of them, and an auxiliary head for training, whose depth of 0 means none."""
 
@@ -260,6 +233,8 @@ ModelConfig = (
     | MAEConfig
     | SimMIMConfig
     | UPerNetConfig
+    | SegFormerConfig
+    | DetrConfig
     | DVAEConfig
     | ConvNetConfig
 )
@@ -270,11 +245,14 @@ FAMILIES: Mapping[str, type[ModelConfig]] = {
     "beit": ClassifierConfig,
     "rotary": ClassifierConfig,
     "swin": ClassifierConfig,
+    "mit": ClassifierConfig,
     "deit": DeiTConfig,
     "beit_masked": MaskedTokensConfig,
     "mae": MAEConfig,
     "simmim": SimMIMConfig,
     "upernet": UPerNetConfig,
+    "segformer": SegFormerConfig,
+    "detr": DetrConfig,
     "dvae": DVAEConfig,
     "convnet": ConvNetConfig,
 }
@@ -285,6 +263,8 @@ def family_of(config: ModelConfig) -> str:
     if isinstance(config, ClassifierConfig):
         if isinstance(config.backbone, SwinConfig):
             return "swin"
+        if isinstance(config.backbone, MiTConfig):
+            return "mit"
         return {"plain": "vit", "relative": "beit", "rotary": "rotary"}[config.backbone.attention]
     kinds = {
         DeiTConfig: "deit",
@@ -292,6 +272,8 @@ def family_of(config: ModelConfig) -> str:
         MAEConfig: "mae",
         SimMIMConfig: "simmim",
         UPerNetConfig: "upernet",
+        SegFormerConfig: "segformer",
+        DetrConfig: "detr",
         DVAEConfig: "dvae",
         ConvNetConfig: "convnet",
     }

@@ -2,8 +2,17 @@
 
 from typing import Any
 
-from vitreous.backbones.config import SwinConfig, ViTConfig
-from vitreous.models.config import ClassifierConfig, ConvNetConfig, DVAEConfig, MAEConfig, ModelConfig
+from vitreous.backbones.config import MiTConfig, SwinConfig, ViTConfig
+from vitreous.backbones.convnet_config import ConvNetBackboneConfig
+from vitreous.models.config import (
+    ClassifierConfig,
+    ConvNetConfig,
+    DetrConfig,
+    DVAEConfig,
+    MAEConfig,
+    ModelConfig,
+    SegFormerConfig,
+)
 
 
 def describe(config: ModelConfig) -> dict[str, Any]:
@@ -17,7 +26,17 @@ def describe(config: ModelConfig) -> dict[str, Any]:
     if isinstance(config, DVAEConfig):
         return values | _dvae(config)
     backbone = config.backbone
-    values |= _swin(backbone) if isinstance(backbone, SwinConfig) else _vit(backbone)
+    if isinstance(backbone, MiTConfig):
+        values |= _mit(backbone)
+    elif isinstance(backbone, ConvNetBackboneConfig):
+        values |= _residual(backbone)
+    else:
+        values |= _swin(backbone) if isinstance(backbone, SwinConfig) else _vit(backbone)
+    if isinstance(config, SegFormerConfig):
+        values |= {"head_width": config.decoder_width, "head_maps": len(config.map_widths)}
+    if isinstance(config, DetrConfig):
+        told = ("encoder_depth", "decoder_depth", "queries", "references")
+        values |= {"decoder_width": config.width} | {name: getattr(config, name) for name in told}
     if isinstance(config, ClassifierConfig):
         values |= {"pool": config.pool, "head": config.head}
     if isinstance(config, MAEConfig):
@@ -50,6 +69,29 @@ def _vit(vit: ViTConfig) -> dict[str, Any]:
 def _dvae(dvae: DVAEConfig) -> dict[str, Any]:
     names = ("codes", "stride", "groups", "blocks", "width", "code_width", "decoder", "paints")
     return {"grid": list(dvae.grid), **{name: getattr(dvae, name) for name in names}}
+
+
+def _mit(mit: MiTConfig) -> dict[str, Any]:
+    return {
+        "patch": mit.patch,
+        "grid": list(mit.grid),
+        "layers": mit.depth,
+        "depths": list(mit.depths),
+        "width": list(mit.widths),
+        "mlp_width": list(mit.mlp_widths),
+        "heads": list(mit.heads),
+        "reductions": list(mit.reductions),
+        "strides": list(mit.strides),
+        "positions": "none",
+        "norm_eps": mit.norm_eps,
+        "activation": mit.activation,
+    }
+
+
+def _residual(network: ConvNetBackboneConfig) -> dict[str, Any]:
+    names = ("depths", "widths", "strides")
+    shown = {name: list(getattr(network, name)) for name in names}
+    return {"grid": list(network.grid), **shown, "bottleneck": network.bottleneck, "norm": network.norm}
 
 
 def _swin(swin: SwinConfig) -> dict[str, Any]:

@@ -2,23 +2,27 @@
 
 Layer 0 makes tokens of patches, the layers 1 to L are the blocks, and L + 1 is what stands on them: the last
 norm and the head. So BEiT counts (arXiv:2106.08254, appendix on fine-tuning), and SimMIM for Swin, where the
-merging of neighbours belongs to the block before it. Of a convolutional network the stem is layer 0, and each
+merging of neighbours belongs to the block before it; a Mix Transformer's patches of a map do as well, and the
+norm of a stage to its last block. Of a convolutional network the stem is layer 0, and each
 of its stages a layer.
 """
 
 import re
 from itertools import accumulate
 
-from vitreous.backbones.config import SwinConfig
-from vitreous.models.config import ConvNetConfig, DeiTConfig, DVAEConfig, ModelConfig
+from vitreous.backbones.config import MiTConfig, SwinConfig
+from vitreous.backbones.convnet_config import ConvNetBackboneConfig
+from vitreous.models.config import ConvNetConfig, DeiTConfig, DetrConfig, DVAEConfig, ModelConfig
 from vitreous.models.convnet_stages import HEADS, network
 
 _BLOCK = re.compile(r"backbone\.encoder\.blocks\.(\d+)\.")
-_STAGE = re.compile(r"backbone\.stages\.(\d+)\.(?:encoder\.blocks\.(\d+)\.)?")
+_STAGE = re.compile(r"backbone\.stages\.(\d+)\.(?:(?:encoder\.)?blocks\.(\d+)\.|(norm)\.)?")
+_RESIDUALS = re.compile(r"backbone\.stages\.(\d+)\.")  # of a ConvNetBackbone
 _CONVOLUTIONS = re.compile(r"network\.(?:layer|trunk_output\.block|features\.)(\d+)\.")
 _GROUP = re.compile(r"encoder\.groups\.(\d+)\.")  # of a dVAE, whose decoder stands on its encoder
 _FIRST = (
-    "backbone.embed.", "mask_token", "network.conv1.", "network.bn1.", "network.stem.", "encoder.input.",
+    "backbone.embed.", "backbone.stem", "mask_token", "network.conv1.", "network.bn1.", "network.stem.",
+    "encoder.input.",
 )  # fmt: skip
 
 
@@ -42,12 +46,20 @@ def layer_of(name: str, config: ModelConfig) -> int:
     if isinstance(config, DVAEConfig):
         group = _GROUP.match(name)
         return int(group[1]) + 1 if group else top_layer(config)
-    if isinstance(config.backbone, SwinConfig):
+    if isinstance(config.backbone, ConvNetBackboneConfig):
+        residual = _RESIDUALS.match(name)
+        return int(residual[1]) + 1 if residual else top_layer(config)
+    if isinstance(config.backbone, SwinConfig | MiTConfig):
         stage = _STAGE.match(name)
         if stage is None:
             return top_layer(config)
         before = (0, *accumulate(config.backbone.depths))[int(stage[1])]
-        return before if stage[2] is None else before + int(stage[2]) + 1
+        if stage[2] is not None:
+            return before + int(stage[2]) + 1
+        if stage[3] is None:
+            return before
+        last = int(stage[1]) + 1 == len(config.backbone.depths)
+        return top_layer(config) if last else before + config.backbone.depths[int(stage[1])]
     block = _BLOCK.match(name)
     return int(block[1]) + 1 if block else top_layer(config)
 
@@ -56,4 +68,6 @@ def heads_of(config: ModelConfig) -> tuple[str, ...]:
     """The modules of a classifier that tell classes apart, which are new where the classes are."""
     if isinstance(config, ConvNetConfig):
         return (f"network.{HEADS[network(config.architecture).kind]}",)
+    if isinstance(config, DetrConfig):
+        return ("classify",)
     return ("head", "distillation_head") if isinstance(config, DeiTConfig) else ("head",)

@@ -276,7 +276,7 @@ def _place(view: View, layout: Layout, patch: int) -> dict[str, float]:
     boxes = np.array(
         [[0, 0, layout.cols * patch, layout.rows * patch], [0, 0, width, height]], dtype=np.float64
     )
-    whole, seen = view.where.back_boxes(boxes)
+    whole, seen = view.where.back_boxes(boxes, clip=False)
     scale = np.array([source[1], source[0]] * 2)
     names = ("left", "top", "right", "bottom")
     place = dict(zip(names, (whole / scale).tolist(), strict=True))

@@ -21,6 +21,7 @@ from vitreous.models.config import (
 )
 
 Balance = Literal["none", "loss", "sampling"]
+Truth = Literal["labels", "objects", "regions", "nothing"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,6 +156,57 @@ class TokenizerConfig:
             raise ConfigError(f"task.divergence must be 0 or more, got {self.divergence}")
 
 
+@dataclass(frozen=True, kw_only=True)
+class SegmentationConfig:
+    """A class for every pixel: cross-entropy over the pixels that take part.
+
+    balance    "loss": pixels of rare classes weigh more (arXiv:1606.02147), by how often the training regions
+               have each class
+    dice       weight of the soft Dice loss beside the cross-entropy (arXiv:1606.04797); 0: off
+    auxiliary  weight of the cross-entropy of an auxiliary head, where the model has one (arXiv:1612.01105)
+    """
+
+    kind: Literal["segmentation"] = "segmentation"
+    balance: Literal["none", "loss"] = "none"
+    dice: float = 0.0
+    auxiliary: float = 0.4
+
+    def __post_init__(self) -> None:
+        for name in ("dice", "auxiliary"):
+            if not 0 <= getattr(self, name) < inf:
+                raise ConfigError(f"task.{name} must be 0 or more, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectionConfig:
+    """DETR: objects as a set (arXiv:2005.12872, section 3.1 and appendix A.4).
+
+    class_cost, box_cost, overlap_cost        what giving an object to a query costs: that its class is
+                                              unlikely, the distance of the boxes, their lacking overlap
+    class_weight, box_weight, overlap_weight  the same in what is minimised
+    no_object                                 what a query without an object weighs, beside 1 for one with
+    """
+
+    kind: Literal["detection"] = "detection"
+    class_cost: float = 1.0
+    box_cost: float = 5.0
+    overlap_cost: float = 2.0
+    class_weight: float = 1.0
+    box_weight: float = 5.0
+    overlap_weight: float = 2.0
+    no_object: float = 0.1
+
+    def __post_init__(self) -> None:
+        costs = ("class_cost", "box_cost", "overlap_cost")
+        for name in (*costs, "class_weight", "box_weight", "overlap_weight"):
+            if not 0 <= getattr(self, name) < inf:
+                raise ConfigError(f"task.{name} must be 0 or more, got {getattr(self, name)}")
+        if not any(getattr(self, name) for name in costs):
+            raise ConfigError(f"all costs of matching are 0; wanted one of {', '.join(costs)} above 0")
+        if not 0 < self.no_object <= 1:
+            raise ConfigError(f"task.no_object must be above 0 and at most 1, got {self.no_object}")
+
+
 TaskConfig = (
     ClassificationConfig
     | DistillationConfig
@@ -162,6 +214,8 @@ TaskConfig = (
     | MaskedPixelsConfig
     | VisualTokensConfig
     | TokenizerConfig
+    | DetectionConfig
+    | SegmentationConfig
 )
 
 _CLASSIFIERS = ("vit", "beit", "rotary", "swin", "deit", "convnet")
@@ -174,12 +228,21 @@ TAUGHT: Mapping[str, tuple[str, ...]] = {
     "masked_pixels": ("simmim",),
     "visual_tokens": ("beit_masked",),
     "tokenizer": ("dvae",),
+    "detection": ("detr",),
+    "segmentation": ("segformer", "upernet"),
 }
+
+_TRUTHS: Mapping[str, Truth] = {"detection": "objects", "segmentation": "regions"}
 
 
 def needs_labels(task: TaskConfig) -> bool:
     """Whether every training picture must have a class."""
     return isinstance(task, ClassificationConfig | DistillationConfig)
+
+
+def truth_of(task: TaskConfig) -> Truth:
+    """What must be told of every training picture."""
+    return "labels" if needs_labels(task) else _TRUTHS.get(task.kind, "nothing")
 
 
 def sources_of(task: TaskConfig) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ import torch
 from vitreous.data.collection import Splits
 from vitreous.data.draws import drawing
 from vitreous.data.folder import read_data
+from vitreous.data.layouts import wanted_of
 from vitreous.predictor import pick_device
 from vitreous.training.config import TrainConfig
 from vitreous.training.facts import usable_cores
@@ -117,7 +118,7 @@ def forecast(config: TrainConfig, splits: Splits | None = None, *, base: int | N
         torch.set_num_threads(config.threads or threads)
         with drawing("forecast"):
             if splits is None:
-                splits = read_data(config.data, seed=config.seed)
+                splits = read_data(config.data, seed=config.seed, wanted=wanted_of(config.task.kind))
             foreseen = Foreseen(config, splits, device)
             found = _added_up(config, foreseen, foreseen.base() if base is None else base, begun)
             return _solved(found, config, foreseen) if config.tuning.train == "probe" else found

@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import torch
 
-from vitreous.data.augment import TrainingView
 from vitreous.data.collection import Splits
+from vitreous.data.dense_view import training_view
 from vitreous.data.loader import Labelled, Order, batches, training_parts
 from vitreous.errors import ConfigError, DataError
 from vitreous.models import catalog
@@ -117,7 +117,7 @@ class Foreseen:
         count = min(DECODED, len(self.setup.train))
         parts = training_parts(
             self.setup.train,
-            TrainingView(self.config.augment, self.setup.preprocess),
+            training_view(self.config.augment, self.setup.preprocess, self.setup.train),
             self.config.augment,
             replace(self.order, batch=count),
             steps=range(sys.maxsize),

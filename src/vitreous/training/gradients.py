@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from vitreous.data.augment import TrainingView
+from vitreous.data.dense_view import training_view
 from vitreous.data.draws import seed_of, seed_torch
 from vitreous.data.loader import Order, TrainingPart, Trouble, training_parts
 from vitreous.errors import TrainingError
@@ -103,7 +103,7 @@ class Gradients:
         self.parts = self._parts()
         return training_parts(
             self.setup.train,
-            TrainingView(self.config.augment, self.setup.preprocess),
+            training_view(self.config.augment, self.setup.preprocess, self.setup.train),
             self.config.augment,
             self.order,
             steps=range(step, self.config.epochs * self.order.steps_per_epoch),

@@ -21,5 +21,4 @@ def autocast(precision: Precision, device: torch.device) -> AbstractContextManag
 
 def moved(batch: Labelled, device: torch.device) -> Labelled:
     """The batch on a device."""
-    parts = (None if part is None else part.to(device, non_blocking=True) for part in batch)
-    return Labelled(*parts)  # type: ignore[arg-type]
+    return batch.map(lambda part: part.to(device, non_blocking=True))

@@ -6,7 +6,6 @@ pass without gradients, as the validation part has it.
 
 from collections.abc import Callable, Iterator
 from time import perf_counter
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -71,7 +70,7 @@ class Rehearsal:
 
     def counted(self, work: Callable[[Labelled], None], batch: Labelled) -> Ledger:
         """The memory that work on a batch holds beside the model and the batch."""
-        ledger = Ledger([*self._tensors(), *(part for part in batch if part is not None)])
+        ledger = Ledger([*self._tensors(), *batch.tensors()])
         with ledger:
             work(batch)
         return ledger
@@ -91,9 +90,7 @@ class Rehearsal:
 
 def tiled(batch: Labelled, size: int) -> Labelled:
     """As many pictures as wanted, the same ones over and over: they cost as much as others would."""
-    rows = torch.arange(size) % len(batch.images)
-    parts: list[Any] = [None if part is None else part[rows] for part in batch]
-    return Labelled(*parts)
+    return batch.rows(torch.arange(size) % len(batch.images))
 
 
 def _finish(device: torch.device) -> None:

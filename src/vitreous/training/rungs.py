@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from vitreous.backbones.config import SwinConfig, ViTConfig
+from vitreous.backbones.config import MiTConfig, SwinConfig, ViTConfig
 from vitreous.models.config import MAEConfig, ModelConfig
 
 STEP = 2  # blocks between two depths; Swin's shift in pairs
@@ -40,7 +40,7 @@ def rungs(config: ModelConfig) -> list[Rung]:
 def depths_of(config: ModelConfig) -> tuple[int, ...]:
     """How many blocks of each kind a model has; none where its layers are all of their own kind."""
     backbone = getattr(config, "backbone", None)
-    if isinstance(backbone, SwinConfig):
+    if isinstance(backbone, SwinConfig | MiTConfig):
         return backbone.depths
     if not isinstance(backbone, ViTConfig):
         return ()
@@ -50,7 +50,7 @@ def depths_of(config: ModelConfig) -> tuple[int, ...]:
 def with_depths(config: ModelConfig, depths: Sequence[int]) -> ModelConfig:
     """The same model with other numbers of blocks, in the order of ``depths_of``."""
     backbone: Any = getattr(config, "backbone", None)
-    if isinstance(backbone, SwinConfig):
+    if isinstance(backbone, SwinConfig | MiTConfig):
         changed: Any = replace(backbone, depths=tuple(depths))
     elif isinstance(backbone, ViTConfig):
         changed = replace(backbone, depth=depths[0])
@@ -63,7 +63,7 @@ def with_depths(config: ModelConfig, depths: Sequence[int]) -> ModelConfig:
 def least_options(config: ModelConfig) -> dict[str, Any]:
     """The options of a catalog name that make the least deep version of it."""
     least = _least(config)
-    if isinstance(getattr(config, "backbone", None), SwinConfig):
+    if isinstance(getattr(config, "backbone", None), SwinConfig | MiTConfig):
         return {"depths": least}
     return dict(zip(("depth", "decoder_depth"), least, strict=False))
 

@@ -13,6 +13,7 @@ from vitreous.checkpoints.source import read_any
 from vitreous.data.collection import Collection, Splits
 from vitreous.data.draws import seed_of, seed_torch
 from vitreous.data.folder import read_data
+from vitreous.data.layouts import wanted_of
 from vitreous.data.parts import learning_parts
 from vitreous.data.preprocess import Preprocess
 from vitreous.errors import ConfigError, DataError, PictureError
@@ -64,8 +65,10 @@ def set_up(config: TrainConfig, splits: Splits | None = None) -> Setup:
     labelled = needs_labels(config.task)
     check_tunable(config.tuning, config.epochs, goes_on=config.model.source is not None, labelled=labelled)
     if splits is None:
-        splits = read_data(config.data, seed=config.seed)
-    splits = learning_parts(splits, seed=config.seed, labelled=labelled)
+        splits = read_data(config.data, seed=config.seed, wanted=wanted_of(config.task.kind))
+    splits = learning_parts(
+        splits, seed=config.seed, labelled=labelled, wanted=wanted_of(config.task.kind)
+    )
     train, validation = splits.train, splits.validation
     check_several(config, train)
     if train is None or validation is None:  # learning_parts says so in more words

@@ -1,5 +1,7 @@
 """The task that a configuration asks for, ready to teach a model."""
 
+from vitreous.data.collection import Collection
+from vitreous.data.confusion import pixels_of
 from vitreous.errors import ConfigError
 from vitreous.tasks.classification import Classification
 from vitreous.tasks.config import (
@@ -7,12 +9,14 @@ from vitreous.tasks.config import (
     DistillationConfig,
     MaskedAutoencodingConfig,
     MaskedPixelsConfig,
+    SegmentationConfig,
     TokenizerConfig,
     VisualTokensConfig,
 )
 from vitreous.tasks.distillation import Distillation
 from vitreous.tasks.masked_autoencoding import MaskedAutoencoding
 from vitreous.tasks.masked_pixels import MaskedPixels
+from vitreous.tasks.segmentation import Segmentation
 from vitreous.tasks.tagging import Tagging
 from vitreous.tasks.task import Progress, Task
 from vitreous.tasks.tokenizing import Tokenizing
@@ -50,6 +54,8 @@ def build_task(config: TrainConfig, setup: Setup, world: World, progress: Progre
     if isinstance(task, TokenizerConfig):
         model = setup.model.config
         return Tokenizing(task, model, setup.preprocess, seed=config.seed, progress=progress)
+    if isinstance(task, SegmentationConfig):
+        return Segmentation(task, counts=_pixels(setup.train) if task.balance == "loss" else ())
     raise ConfigError(f"{task.kind} is not taught here yet")
 
 
@@ -61,3 +67,13 @@ def _tagging(task: ClassificationConfig, setup: Setup) -> Tagging:
 def _classification(task: ClassificationConfig | DistillationConfig, setup: Setup) -> Classification:
     counts = tuple(setup.train.counts().values())
     return Classification(task.smoothing, balance=task.balance, counts=counts)
+
+
+def _pixels(train: Collection) -> tuple[int, ...]:
+    """How many pixels of the training regions each class has; every region is read."""
+    found = [0] * len(train.classes)
+    for sample in train.samples:
+        region = sample.held_region()
+        if region is not None:
+            found = [*map(sum, zip(found, pixels_of(region, len(found)).tolist(), strict=True))]
+    return tuple(found)

@@ -78,7 +78,8 @@ class Plan:
     are zero; ``unused`` those of theirs which a classifier has no place for, and known as such;
     ``assumed`` what the file does not say and the layout's own default stands for. ``orient`` gives one
     of their tensors torch's order of axes; ``finish`` is what remains to be done after renaming;
-    ``stated_family`` is what the file calls itself; ``answers`` whether a picture may show several classes.
+    ``stated_family`` is what the file calls itself; ``facts`` is what else it says that a model has no place
+    for, and that its lineage keeps; ``answers`` whether a picture may show several classes.
     """
 
     layout: str
@@ -92,6 +93,7 @@ class Plan:
     orient: Callable[[str, Tensor], Tensor] = lambda _, tensor: tensor
     finish: Callable[[dict[str, Tensor]], dict[str, Tensor]] = lambda tensors: tensors
     stated_family: str | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
     answers: Answers = "one"
 
     @property
@@ -124,7 +126,7 @@ class Plan:
         tensors |= {key: torch.zeros(shape) for key, shape in self.zeros.items()}
         spelling = {ours: _spelling(theirs, found) for ours, theirs in self.table.items()}
         model = load_weights(self.config, tensors, name, dtype=dtype, spelling=spelling)
-        origin = {"layout": self.layout, "family": self.family, **lineage}
+        origin = {"layout": self.layout, "family": self.family, **lineage, **self.facts}
         if self.unused:
             origin["unused"] = list(self.unused)
         if self.assumed:

@@ -23,10 +23,12 @@ from vitreous.checkpoints.foreign.torchvision import vit as torchvision_vit
 from vitreous.checkpoints.foreign.transformers import beit as transformers_beit
 from vitreous.checkpoints.foreign.transformers import beit_segmentation as transformers_beit_segmentation
 from vitreous.checkpoints.foreign.transformers import deit as transformers_deit
+from vitreous.checkpoints.foreign.transformers import detr as transformers_detr
 from vitreous.checkpoints.foreign.transformers import dinov2 as transformers_dinov2
 from vitreous.checkpoints.foreign.transformers import dinov3 as transformers_dinov3
 from vitreous.checkpoints.foreign.transformers import flava as transformers_flava
 from vitreous.checkpoints.foreign.transformers import mae as transformers_mae
+from vitreous.checkpoints.foreign.transformers import segformer as transformers_segformer
 from vitreous.checkpoints.foreign.transformers import simmim as transformers_simmim
 from vitreous.checkpoints.foreign.transformers import swin as transformers_swin
 from vitreous.checkpoints.foreign.transformers import vit as transformers_vit
@@ -47,9 +49,11 @@ READERS: tuple[Reader, ...] = (
     transformers_beit_segmentation.READER,
     transformers_beit.READER,
     transformers_mae.READER,
+    transformers_detr.READER,
     transformers_dinov2.READER,
     transformers_dinov3.READER,
     transformers_flava.READER,
+    transformers_segformer.READER,
     transformers_simmim.READER,
     transformers_swin.READER,
     transformers_vit.READER,

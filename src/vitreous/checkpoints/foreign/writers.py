@@ -15,10 +15,12 @@ from vitreous.checkpoints.foreign.torchvision import vit as torchvision_vit
 from vitreous.checkpoints.foreign.transformers import beit_segmentation as transformers_beit_segmentation
 from vitreous.checkpoints.foreign.transformers import beit_writer as transformers_beit
 from vitreous.checkpoints.foreign.transformers import deit as transformers_deit
+from vitreous.checkpoints.foreign.transformers import detr as transformers_detr
 from vitreous.checkpoints.foreign.transformers import dinov2 as transformers_dinov2
 from vitreous.checkpoints.foreign.transformers import dinov3 as transformers_dinov3
 from vitreous.checkpoints.foreign.transformers import flava as transformers_flava
 from vitreous.checkpoints.foreign.transformers import mae as transformers_mae
+from vitreous.checkpoints.foreign.transformers import segformer as transformers_segformer
 from vitreous.checkpoints.foreign.transformers import simmim as transformers_simmim
 from vitreous.checkpoints.foreign.transformers import swin as transformers_swin
 from vitreous.checkpoints.foreign.transformers import vit as transformers_vit
@@ -36,6 +38,9 @@ WRITERS: Mapping[str, tuple[Writer, ...]] = {
         transformers_beit_segmentation.WRITER,
         transformers_swin.WRITER,
         transformers_simmim.WRITER,
+        transformers_segformer.WRITER,
+        transformers_segformer.CLASSIFIER_WRITER,
+        transformers_detr.WRITER,
         transformers_flava.WRITER,
     ),
     "timm": (timm_vit.WRITER, timm_dinov3.WRITER, timm_deit.WRITER, timm_beit.WRITER, timm_swin.WRITER),

@@ -5,17 +5,22 @@ A multiply-accumulate (MAC) is one multiplication and one addition, so two FLOPs
 own FLOP counter does; norms, softmax and additions are left out (below 1% of a ViT).
 """
 
-from vitreous.backbones.config import SwinConfig
+from vitreous.backbones.config import MiTConfig, SwinConfig
 from vitreous.models.accounting.convnet import account_convnet
+from vitreous.models.accounting.detr import account_detr
 from vitreous.models.accounting.dvae import account_dvae
-from vitreous.models.accounting.plain import Account, account_autoencoder, account_plain
+from vitreous.models.accounting.mix_transformer import account_mix_transformer
+from vitreous.models.accounting.plain import Account, account_autoencoder, account_plain, under_head
+from vitreous.models.accounting.segformer import account_segformer
 from vitreous.models.accounting.swin import account_swin
 from vitreous.models.accounting.upernet import account_upernet
 from vitreous.models.config import (
     ConvNetConfig,
+    DetrConfig,
     DVAEConfig,
     MAEConfig,
     ModelConfig,
+    SegFormerConfig,
     SimMIMConfig,
     UPerNetConfig,
 )
@@ -34,8 +39,14 @@ def account(config: ModelConfig, image_size: tuple[int, int] | None = None) -> A
         return account_autoencoder(config, size)
     if isinstance(config, UPerNetConfig):
         return account_upernet(config, size)
+    if isinstance(config, DetrConfig):
+        return account_detr(config, size)
+    if isinstance(config, SegFormerConfig):
+        return account_segformer(config, size)
     if isinstance(config, SimMIMConfig):
         return account_swin(config, size)
     if isinstance(config.backbone, SwinConfig):
         return account_swin(config, size)
+    if isinstance(config.backbone, MiTConfig):
+        return under_head(config, account_mix_transformer(config.backbone, size))
     return account_plain(config, config.backbone, size)

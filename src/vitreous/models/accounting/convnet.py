@@ -8,6 +8,7 @@ well, SiLU its input and its result.
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from vitreous.backbones.convnet_config import ConvNetBackboneConfig
 from vitreous.models.accounting.plain import FLOAT_BYTES, Account
 from vitreous.models.config import ConvNetConfig
 from vitreous.models.convnet_stages import Block, Conv, Network, network
@@ -53,6 +54,43 @@ def account_convnet(config: ConvNetConfig, image_size: tuple[int, int]) -> Accou
         macs=parts.width * classes,
         kept=parts.width + 3 * image_size[0] * image_size[1],  # the head's input, and the picture
     )
+    return _account(parts, counts, image_size)
+
+
+def account_residual(backbone: ConvNetBackboneConfig, image_size: tuple[int, int]) -> Account:
+    """Count a residual network without a head."""
+    parts = _residual(backbone)
+    counts = _Counts(kept=backbone.channels * image_size[0] * image_size[1])
+    if backbone.norm == "frozen":  # what it scales and shifts by does not learn
+        shifted = [conv for stage in parts.stages for block in stage for conv in block.convolutions]
+        shifted += [block.shortcut for stage in parts.stages for block in stage if block.shortcut]
+        counts = counts._replace(parameters=-2 * sum(conv.out for conv in (parts.stem, *shifted)))
+    return _account(parts, counts, image_size)
+
+
+def _residual(backbone: ConvNetBackboneConfig) -> Network:
+    """The parts of a residual network; a dilated stage costs what one of stride 1 does."""
+    channels, before, stages = backbone.stem_width, 4, []
+    for width, depth, stride in zip(backbone.widths, backbone.depths, backbone.strides, strict=True):
+        blocks = []
+        for index in range(depth):
+            step = 1 if index else stride // before
+            inner = width // 4
+            convolutions = (
+                (Conv(channels, inner, 1), Conv(inner, inner, 3, step), Conv(inner, width, 1))
+                if backbone.bottleneck
+                else (Conv(channels, width, 3, step), Conv(width, width, 3))
+            )
+            changed = step > 1 or channels != width
+            blocks.append(Block(convolutions, shortcut=Conv(channels, width, 1, step) if changed else None))
+            channels = width
+        stages.append(tuple(blocks))
+        before = stride
+    return Network("resnet", Conv(backbone.channels, backbone.stem_width, 7, 2), True, tuple(stages))
+
+
+def _account(parts: Network, counts: _Counts, image_size: tuple[int, int]) -> Account:
+    """What stands on a network, and the network itself."""
     for counted in _walk(parts, image_size):
         counts = counts.with_(counted)
     return Account(
@@ -69,7 +107,7 @@ def account_convnet(config: ConvNetConfig, image_size: tuple[int, int]) -> Accou
 def _walk(parts: Network, image_size: tuple[int, int]) -> Iterator[_Counts]:
     """The counts of the stem, of every block, and of the last convolution."""
     silu = parts.kind == "efficientnet"
-    picture = _Map(3, *image_size)
+    picture = _Map(parts.stem.channels, *image_size)
     grid = picture.after(parts.stem)
     yield _convolved(parts.stem, grid, silu=silu)._replace(most=2 * grid.floats)
     stem = grid

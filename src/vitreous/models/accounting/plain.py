@@ -41,7 +41,12 @@ class Account(NamedTuple):
 
 def account_plain(config: OnViT, vit: ViTConfig, image_size: tuple[int, int]) -> Account:
     """Count a model whose head stands on all tokens of a ViT."""
-    backbone, head = account_backbone(vit, image_size), _head(config)
+    return under_head(config, account_backbone(vit, image_size))
+
+
+def under_head(config: OnViT, backbone: Account) -> Account:
+    """What stands on a backbone, counted with it."""
+    head = _head(config)
     return backbone._replace(
         parameters=backbone.parameters + head.parameters,
         macs=backbone.macs + head.macs * (backbone.patches if head.per_patch else 1),

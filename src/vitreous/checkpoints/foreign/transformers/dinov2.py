@@ -133,7 +133,7 @@ def plan(found: Found, model: str | None) -> Plan:
         )
     base = next((f"{kind}." for kind in CLASSES if any(key.startswith(f"{kind}.") for key in shapes)), "")
     config = _classifier(shapes, values, base, name)
-    table = _table(config.vit, base)
+    table = table_of(config.vit, base)
     classes = from_id2label(values, config.classes, name)
     given = found.preprocessor
     unused = {base + MASK_NAME} | ({base + REGISTER_NAME} if not config.vit.registers else set())
@@ -175,7 +175,7 @@ def write(checkpoint: Checkpoint) -> dict[str, FileContent]:
         state["head.weight"] = _for_both(state["head.weight"], config.pool)
     if backbone.encoder.layer_scale is None:
         state |= {ours: state[NORM + ".weight"].new_ones(width) for ours in _scales(backbone, base)}
-    tensors = scatter(_table(backbone, base) | (HEAD if config.classes else {}), state)
+    tensors = scatter(table_of(backbone, base) | (HEAD if config.classes else {}), state)
     tensors[base + MASK_NAME] = state[CLASS_TOKEN].new_zeros(1, width)
     return {
         "config.json": to_json(_values(checkpoint, kind)),
@@ -210,7 +210,8 @@ def _for_both(weight: Tensor, pool: Pool) -> Tensor:
     return torch.cat([weight, empty] if pool == "class" else [empty, weight], dim=1)
 
 
-def _table(backbone: ViTConfig, base: str) -> dict[str, tuple[str, ...]]:
+def table_of(backbone: ViTConfig, base: str) -> dict[str, tuple[str, ...]]:
+    """Our names of a backbone to theirs; ``base`` stands ahead of each."""
     names = GATED if backbone.encoder.mlp == "swiglu" else NAMES
     table = names.table(backbone.depth)
     if backbone.registers:
@@ -219,27 +220,38 @@ def _table(backbone: ViTConfig, base: str) -> dict[str, tuple[str, ...]]:
 
 
 def _scales(backbone: ViTConfig, base: str) -> list[str]:
-    return [ours for ours in _table(backbone, base) if ours.endswith("_scale.scale")]
+    return [ours for ours in table_of(backbone, base) if ours.endswith("_scale.scale")]
 
 
-def _classifier(shapes: Shapes, values: Mapping[str, Any], base: str, name: str) -> ClassifierConfig:
+def backbone_of(shapes: Shapes, values: Mapping[str, Any], base: str, name: str) -> ViTConfig:
+    """The backbone that ``config.json`` describes, held to the shapes; ``base`` stands ahead of every name.
+
+    Raises:
+        CheckpointError: another family's values, or ones that do not fit the weights.
+        ConfigError: values of which no backbone can be made.
+    """
     where = f"{name}/config.json"
     _, channels, kernel = patch_kernel(shapes, f"{base}embeddings.patch_embeddings.projection.weight", name)
     registered = values["model_type"] == REGISTERED
     refuse_patch(values, kernel, where, default=16 if registered else 14)
     depth, heads = stated_blocks(values, where)
+    return ViTConfig(
+        encoder=_encoder(shapes, values, base, name),
+        depth=depth,
+        heads=heads,
+        patch=kernel,
+        image_size=_image_size(shapes, values, base, kernel, name),
+        channels=channels,
+        registers=_registers(shapes, values, base, name) if registered else 0,
+        position_resize="antialias" if registered else "float32",
+        cut_edges=True,
+    )
+
+
+def _classifier(shapes: Shapes, values: Mapping[str, Any], base: str, name: str) -> ClassifierConfig:
+    where = f"{name}/config.json"
     try:
-        backbone = ViTConfig(
-            encoder=_encoder(shapes, values, base, name),
-            depth=depth,
-            heads=heads,
-            patch=kernel,
-            image_size=_image_size(shapes, values, base, kernel, name),
-            channels=channels,
-            registers=_registers(shapes, values, base, name) if registered else 0,
-            position_resize="antialias" if registered else "float32",
-            cut_edges=True,
-        )
+        backbone = backbone_of(shapes, values, base, name)
         head = "classifier.weight" in shapes
         config = ClassifierConfig(
             backbone=backbone,
@@ -307,10 +319,19 @@ def _ratio(encoder: EncoderConfig) -> int | None:
 
 def _values(checkpoint: Checkpoint, kind: str) -> dict[str, Any]:
     config = checkpoint.model.config
-    backbone, encoder = config.vit, config.vit.encoder
     labels = dict(enumerate(checkpoint.classes))
-    values = {
+    return backbone_values(config.vit) | {
         "architectures": [CLASSES[kind] + ("ForImageClassification" if _stands_below(config) else "Model")],
+        "id2label": {str(index): label for index, label in labels.items()},
+        "label2id": {label: index for index, label in labels.items()},
+        "torch_dtype": str(next(checkpoint.model.parameters()).dtype).removeprefix("torch."),
+    }
+
+
+def backbone_values(backbone: ViTConfig) -> dict[str, Any]:
+    """What ``config.json`` says of a backbone."""
+    encoder, kind = backbone.encoder, REGISTERED if backbone.registers else PLAIN
+    values = {
         "model_type": kind,
         "hidden_size": encoder.width,
         "num_hidden_layers": backbone.depth,
@@ -327,9 +348,6 @@ def _values(checkpoint: Checkpoint, kind: str) -> dict[str, Any]:
         "patch_size": backbone.patch,
         "num_channels": backbone.channels,
         "qkv_bias": True,
-        "id2label": {str(index): label for index, label in labels.items()},
-        "label2id": {label: index for index, label in labels.items()},
-        "torch_dtype": str(next(checkpoint.model.parameters()).dtype).removeprefix("torch."),
     }
     return values | ({"num_register_tokens": backbone.registers} if backbone.registers else {})
 

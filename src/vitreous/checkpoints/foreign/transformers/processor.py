@@ -38,9 +38,12 @@ KINDS: Mapping[str, Kind] = {
     "CLIPFeatureExtractor": Kind(3, CLIP_MEAN, CLIP_STD, squashes=False, crops=True, crop=224),
     "BitImageProcessor": Kind(3, CLIP_MEAN, CLIP_STD, squashes=False, crops=True, crop=224),  # of DINOv2
     "DINOv3ViTImageProcessor": Kind(2, IMAGENET_MEAN, IMAGENET_STD),
+    "SegformerImageProcessor": Kind(2, IMAGENET_MEAN, IMAGENET_STD, size=512),
+    "SegformerFeatureExtractor": Kind(2, IMAGENET_MEAN, IMAGENET_STD, size=512),
 }
 # What older files, which do not name their processor, were written by; others by ViT's.
 UNNAMED = {"deit": "DeiTImageProcessor", "beit": "BeitImageProcessor", "dinov2": "BitImageProcessor"}
+UNNAMED |= dict.fromkeys(("segformer", "mit"), "SegformerImageProcessor")
 OFF = ("do_pad", "do_grayscale", "do_flip_channel_order")
 
 

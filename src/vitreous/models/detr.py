@@ -1,0 +1,121 @@
+"""DETR: the objects of a picture as a set, without anchors and without suppression of doubles.
+
+"End-to-End Object Detection with Transformers" (arXiv:2005.12872), section 3.2. It reads the last map of any
+backbone. Pictures of several sizes may share a batch: each is answered as it would be alone.
+
+Shapes: B pictures of C channels and H x W pixels; D width; N cells of the last map; Q queries; K classes.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from vitreous.backbones.interface import Backbone
+from vitreous.layers.placed_attention import key_mask, sine_places
+from vitreous.models.detr_config import DetrConfig
+from vitreous.models.detr_decoder import Transformer
+from vitreous.models.model import Model, mean_of_patches
+
+
+class Detections(NamedTuple):
+    """``logits`` (B, Q, K + 1), the last of which says that there is no object; ``boxes`` (B, Q, 4), centre
+    x, centre y, width, height as shares of the picture itself, before any padding; ``auxiliary`` the same two
+    after each decoder layer but the last, in training only."""
+
+    logits: Tensor
+    boxes: Tensor
+    auxiliary: tuple[tuple[Tensor, Tensor], ...] = ()
+
+
+class Best(NamedTuple):
+    """What each query says: ``scores`` and ``labels`` (B, Q) of its likeliest class, and ``boxes`` (B, Q,
+    4)."""
+
+    scores: Tensor
+    labels: Tensor
+    boxes: Tensor
+
+
+class Detr(Model):
+    """A backbone, a transformer over its last map and a fixed number of queries, and two heads."""
+
+    def __init__(self, config: DetrConfig, backbone: Backbone) -> None:
+        super().__init__()
+        self.config = config
+        self.backbone = backbone
+        width = config.width
+        self.project = nn.Conv2d(config.backbone.out_channels, width, 1)
+        self.transformer = Transformer(config)
+        self.query_places = nn.Parameter(torch.randn(config.queries, width))
+        self.classify = nn.Linear(width, config.classes + 1)
+        self.locate = BoxHead(width)
+        for part in (self.project, self.transformer, self.classify, self.locate):
+            for parameter in part.parameters():
+                if parameter.ndim > 1:
+                    nn.init.xavier_uniform_(parameter)
+
+    def forward(self, images: Tensor, valid: Tensor | None = None) -> Detections:
+        """images (B, C, H, W), valid (B, H, W) bool, True where a pixel is picture and not padding, which
+        stands at the right and at the bottom; None: all is picture -> logits (B, Q, K + 1), boxes (B, Q,
+        4)."""
+        grid, seen = self.maps(images, valid)  # (B, D', rows, cols), (B, rows, cols)
+        cells = self.project(grid).flatten(2).transpose(1, 2)  # (B, N, D)
+        places = sine_places(seen, self.config.width, cells.dtype)  # (B, N, D)
+        mask = None if valid is None else key_mask(seen.flatten(1), cells.dtype)
+        cells = self.transformer.encode(cells, places, mask)  # (B, N, D)
+        query_places = self.query_places.repeat(len(images), 1, 1)  # (B, Q, D)
+        held = self.transformer.decode(cells, places, query_places, mask)
+        told = [(self.classify(part), self.locate(part)) for part in (held if self.training else held[-1:])]
+        return Detections(*told[-1], tuple(told[:-1]))
+
+    def features(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, D'): the mean of the backbone's last map."""
+        return mean_of_patches(self.backbone(images).maps[-1])
+
+    def maps(self, images: Tensor, valid: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """images (B, C, H, W), valid (B, H, W) -> the backbone's last map (B, D', rows, cols), and which of
+        its cells are of the picture (B, rows, cols) bool.
+
+        A backbone sees padding as well: convolutions and windows reach into it, and positions are those of
+        the padded grid. So pictures of one size go through it together and without their padding, which would
+        only be computed in vain, and their maps are padded.
+        """
+        if valid is None:
+            grid = self.backbone(images).maps[-1]
+            return grid, grid.new_ones(len(grid), *grid.shape[-2:], dtype=torch.bool)
+        sizes = torch.stack([valid.any(2).sum(1), valid.any(1).sum(1)], dim=1)  # (B, 2)
+        kinds, kind = torch.unique(sizes, dim=0, return_inverse=True)
+        members = [torch.nonzero(kind == number)[:, 0] for number in range(len(kinds))]
+        found = [
+            self.backbone(images[rows, :, :height, :width]).maps[-1]
+            for rows, (height, width) in zip(members, kinds.tolist(), strict=True)
+        ]
+        high, wide = (max(grid.shape[axis] for grid in found) for axis in (-2, -1))
+        seen = torch.zeros(len(images), high, wide, dtype=torch.bool, device=images.device)
+        padded = []
+        for rows, grid in zip(members, found, strict=True):
+            seen[rows, : grid.shape[-2], : grid.shape[-1]] = True
+            padded.append(nn.functional.pad(grid, (0, wide - grid.shape[-1], 0, high - grid.shape[-2])))
+        order = torch.cat(members).argsort()
+        return torch.cat(padded)[order], seen
+
+
+class BoxHead(nn.Module):
+    """Three layers, the last of which tells a box (appendix A.3)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList([nn.Linear(width, width), nn.Linear(width, width), nn.Linear(width, 4)])
+
+    def forward(self, queries: Tensor) -> Tensor:
+        """(B, Q, D) -> boxes (B, Q, 4), shares of the picture from 0 to 1."""
+        first, second, last = self.layers
+        return last(second(first(queries).relu()).relu()).sigmoid()
+
+
+def best_of(detections: Detections) -> Best:
+    """What each query says: the likeliest class but "no object", and how likely that is. Nothing is left out:
+    whoever draws boxes sets a threshold."""
+    scores, labels = detections.logits.float().softmax(-1)[..., :-1].max(-1)
+    return Best(scores, labels, detections.boxes)
