@@ -29,8 +29,8 @@ class Layout(NamedTuple):
         prefix, patches = tokens[:, : self.prefix], tokens[:, self.prefix :]
         # Not a reshape, which leaves strides for a single picture that convolutions do not know as channels
         # last: a depthwise one is then several times slower.
-        grid = patches.unflatten(1, (self.rows, self.cols)).permute(0, 3, 1, 2)  # (B, D, rows, cols)
-        return prefix, grid
+        cells = torch.unflatten(patches, 1, (self.rows, self.cols))  # (B, rows, cols, D)
+        return prefix, cells.permute(0, 3, 1, 2)  # (B, D, rows, cols)
 
     def join(self, prefix: Tensor, grid: Tensor) -> Tensor:
         """Prefix (B, T, D) and map (B, D, rows, cols) -> (B, T+P, D); the inverse of ``split``."""

@@ -11,215 +11,72 @@ CPU cores in minutes.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from vitreous.backbones.config import EncoderConfig, MiTConfig, SwinConfig, ViTConfig
+from vitreous.backbones.config import MiTConfig
 from vitreous.backbones.convnet_config import ConvNetBackboneConfig
 from vitreous.config import from_plain, to_plain
 from vitreous.errors import ConfigError, nearest
+from vitreous.models import sizes
 from vitreous.models.config import (
-    ClassifierConfig,
-    ConvNetConfig,
-    ConvNetName,
-    DeiTConfig,
     DetrConfig,
     DVAEConfig,
-    MAEConfig,
     MaskedTokensConfig,
     ModelConfig,
     SegFormerConfig,
-    SimMIMConfig,
-    UPerNetConfig,
 )
 
 if TYPE_CHECKING:
     from vitreous.models.model import Model
 
 
-def _backbone(width: int, depth: int, heads: int, patch: int, image_size: int = 224) -> ViTConfig:
-    encoder = EncoderConfig(width=width, mlp_width=4 * width)
-    side = (image_size, image_size)
-    return ViTConfig(encoder=encoder, depth=depth, heads=heads, patch=patch, image_size=side)
-
-
-def _vit(width: int, depth: int, heads: int, patch: int, image_size: int = 224) -> ClassifierConfig:
-    return ClassifierConfig(backbone=_backbone(width, depth, heads, patch, image_size))
-
-
-def _deit(width: int, depth: int, heads: int, patch: int, image_size: int = 224) -> DeiTConfig:
-    return DeiTConfig(
-        backbone=replace(_backbone(width, depth, heads, patch, image_size), distillation_token=True)
-    )
-
-
-def _relative(
-    width: int, depth: int, heads: int, patch: int, layer_scale: float, image_size: int = 224
-) -> ViTConfig:
-    """BEiT's backbone: no table of positions, but offsets in every block."""
-    plain = _backbone(width, depth, heads, patch, image_size)
-    encoder = replace(plain.encoder, layer_scale=layer_scale)
-    return replace(plain, encoder=encoder, positions="none", class_position=False, attention="relative")
-
-
-def _beit(
-    width: int, depth: int, heads: int, patch: int, layer_scale: float, image_size: int = 224
-) -> ClassifierConfig:
-    backbone = replace(_relative(width, depth, heads, patch, layer_scale, image_size), final_norm=False)
-    return ClassifierConfig(backbone=backbone, pool="mean", pool_norm=True)
-
-
-def _upernet(classifier: ClassifierConfig, taps: tuple[int, int, int, int]) -> UPerNetConfig:
-    """The backbone of a classifier under a head for every place."""
-    return UPerNetConfig(backbone=classifier.vit, taps=taps)
-
-
-def _mae(width: int, depth: int, heads: int, patch: int, image_size: int = 224, **decoder: Any) -> MAEConfig:
-    backbone = replace(_backbone(width, depth, heads, patch, image_size), positions="sincos2d")
-    return MAEConfig(backbone=backbone, **decoder)
-
-
-def _convnet(architecture: ConvNetName, image_size: int = 224) -> ConvNetConfig:
-    return ConvNetConfig(architecture=architecture, image_size=(image_size, image_size))
-
-
-def _dinov2(width: int, depth: int, heads: int, image_size: int = 518, patch: int = 14) -> ClassifierConfig:
-    plain = _backbone(width, depth, heads, patch, image_size)
-    return ClassifierConfig(
-        backbone=replace(plain, encoder=replace(plain.encoder, layer_scale=1e-5)), pool="class_mean"
-    )
-
-
-def _gated(config: ClassifierConfig, mlp_width: int) -> ClassifierConfig:
-    """The same with a gated MLP."""
-    encoder = replace(config.vit.encoder, mlp="swiglu", mlp_width=mlp_width)
-    return replace(config, backbone=replace(config.vit, encoder=encoder))
-
-
-def _dinov3(width: int, depth: int, heads: int, image_size: int = 256, patch: int = 16) -> ClassifierConfig:
-    plain = _backbone(width, depth, heads, patch, image_size)
-    backbone = replace(
-        plain,
-        encoder=replace(plain.encoder, norm_eps=1e-5, layer_scale=1e-5),
-        registers=4,
-        positions="none",
-        class_position=False,
-        attention="rotary",
-    )
-    return ClassifierConfig(backbone=backbone)
-
-
-def _swin_backbone(
-    width: int,
-    depths: tuple[int, ...],
-    heads: tuple[int, ...],
-    window: int = 7,
-    patch: int = 4,
-    image_size: int = 224,
-) -> SwinConfig:
-    side = (image_size, image_size)
-    return SwinConfig(width=width, depths=depths, heads=heads, window=window, patch=patch, image_size=side)
-
-
-def _swin(width: int, depths: tuple[int, ...], heads: tuple[int, ...], **sizes: int) -> ClassifierConfig:
-    return ClassifierConfig(backbone=_swin_backbone(width, depths, heads, **sizes), pool="mean")
-
-
-def _simmim(width: int, depths: tuple[int, ...], heads: tuple[int, ...], **sizes: int) -> SimMIMConfig:
-    return SimMIMConfig(backbone=_swin_backbone(width, depths, heads, **sizes))
-
-
-MIT_WIDTHS = (64, 128, 320, 512)  # of B1 to B5
-
-
-def _mit(widths: tuple[int, ...], depths: tuple[int, ...], image_size: int = 512) -> MiTConfig:
-    return MiTConfig(
-        widths=widths, depths=depths, heads=(1, 2, 5, 8), drop_path=0.1, image_size=(image_size, image_size)
-    )
-
-
-def _mit_classifier(widths: tuple[int, ...], depths: tuple[int, ...]) -> ClassifierConfig:
-    """What the backbone of SegFormer is pretrained as."""
-    return ClassifierConfig(backbone=_mit(widths, depths, 224), pool="mean")
-
-
-def _segformer(widths: tuple[int, ...], depths: tuple[int, ...], decoder_width: int) -> SegFormerConfig:
-    return SegFormerConfig(backbone=_mit(widths, depths), decoder_width=decoder_width)
-
-
-def _residual(depths: tuple[int, ...], image_size: int = 800) -> ConvNetBackboneConfig:
-    """A residual network of bottlenecks at the paper's widths."""
-    widths = (256, 512, 1024, 2048)[: len(depths)]
-    side = (image_size, image_size)
-    return ConvNetBackboneConfig(widths=widths, depths=depths, bottleneck=True, image_size=side)
-
-
-def _detr_tiny(backbone: ViTConfig | SwinConfig | ConvNetBackboneConfig) -> DetrConfig:
-    return DetrConfig(
-        backbone=backbone,
-        width=128,
-        encoder_depth=2,
-        decoder_depth=3,
-        heads=8,
-        mlp_width=256,
-        queries=16,
-        dropout=0.0,
-    )
-
-
-def _whole_map(width: int, depth: int, heads: int, patch: int, image_size: int) -> ViTConfig:
-    """A plain ViT that nobody asks for one vector of a picture."""
-    plain = _backbone(width, depth, heads, patch, image_size)
-    return replace(plain, class_token=False, class_position=False)
-
-
 CATALOG: Mapping[str, ModelConfig] = {
     # name                width  depth heads patch
-    "vit_tiny": _vit(64, 4, 4, 4, image_size=32),
-    "vit_ti_8": _vit(192, 12, 3, 8),
-    "vit_ti_14": _vit(192, 12, 3, 14),
-    "vit_ti_16": _vit(192, 12, 3, 16),
-    "vit_ti_32": _vit(192, 12, 3, 32),
-    "vit_s_8": _vit(384, 12, 6, 8),
-    "vit_s_14": _vit(384, 12, 6, 14),
-    "vit_s_16": _vit(384, 12, 6, 16),
-    "vit_s_32": _vit(384, 12, 6, 32),
-    "vit_b_8": _vit(768, 12, 12, 8),
-    "vit_b_14": _vit(768, 12, 12, 14),
-    "vit_b_16": _vit(768, 12, 12, 16),
-    "vit_b_32": _vit(768, 12, 12, 32),
-    "vit_l_8": _vit(1024, 24, 16, 8),
-    "vit_l_14": _vit(1024, 24, 16, 14),
-    "vit_l_16": _vit(1024, 24, 16, 16),
-    "vit_l_32": _vit(1024, 24, 16, 32),
-    "vit_h_8": _vit(1280, 32, 16, 8),
-    "vit_h_14": _vit(1280, 32, 16, 14),
-    "vit_h_16": _vit(1280, 32, 16, 16),
-    "vit_h_32": _vit(1280, 32, 16, 32),
-    "deit_tiny": _deit(64, 4, 4, 4, image_size=32),
-    "deit_ti_16": _deit(192, 12, 3, 16),
-    "deit_s_16": _deit(384, 12, 6, 16),
-    "deit_b_16": _deit(768, 12, 12, 16),
-    "beit_tiny": _beit(64, 4, 4, 4, layer_scale=0.1, image_size=32),
-    "beit_b_16": _beit(768, 12, 12, 16, layer_scale=0.1),
-    "beit_l_16": _beit(1024, 24, 16, 16, layer_scale=1e-5),
+    "vit_tiny": sizes.vit(64, 4, 4, 4, image_size=32),
+    "vit_ti_8": sizes.vit(192, 12, 3, 8),
+    "vit_ti_14": sizes.vit(192, 12, 3, 14),
+    "vit_ti_16": sizes.vit(192, 12, 3, 16),
+    "vit_ti_32": sizes.vit(192, 12, 3, 32),
+    "vit_s_8": sizes.vit(384, 12, 6, 8),
+    "vit_s_14": sizes.vit(384, 12, 6, 14),
+    "vit_s_16": sizes.vit(384, 12, 6, 16),
+    "vit_s_32": sizes.vit(384, 12, 6, 32),
+    "vit_b_8": sizes.vit(768, 12, 12, 8),
+    "vit_b_14": sizes.vit(768, 12, 12, 14),
+    "vit_b_16": sizes.vit(768, 12, 12, 16),
+    "vit_b_32": sizes.vit(768, 12, 12, 32),
+    "vit_l_8": sizes.vit(1024, 24, 16, 8),
+    "vit_l_14": sizes.vit(1024, 24, 16, 14),
+    "vit_l_16": sizes.vit(1024, 24, 16, 16),
+    "vit_l_32": sizes.vit(1024, 24, 16, 32),
+    "vit_h_8": sizes.vit(1280, 32, 16, 8),
+    "vit_h_14": sizes.vit(1280, 32, 16, 14),
+    "vit_h_16": sizes.vit(1280, 32, 16, 16),
+    "vit_h_32": sizes.vit(1280, 32, 16, 32),
+    "deit_tiny": sizes.deit(64, 4, 4, 4, image_size=32),
+    "deit_ti_16": sizes.deit(192, 12, 3, 16),
+    "deit_s_16": sizes.deit(384, 12, 6, 16),
+    "deit_b_16": sizes.deit(768, 12, 12, 16),
+    "beit_tiny": sizes.beit(64, 4, 4, 4, layer_scale=0.1, image_size=32),
+    "beit_b_16": sizes.beit(768, 12, 12, 16, layer_scale=0.1),
+    "beit_l_16": sizes.beit(1024, 24, 16, 16, layer_scale=1e-5),
     "beit_tiny_masked": MaskedTokensConfig(
-        backbone=_relative(64, 4, 4, 4, layer_scale=0.1, image_size=32), visual_tokens=512
+        backbone=sizes.relative(64, 4, 4, 4, layer_scale=0.1, image_size=32), visual_tokens=512
     ),
-    "beit_b_16_masked": MaskedTokensConfig(backbone=_relative(768, 12, 12, 16, layer_scale=0.1)),
-    "beit_l_16_masked": MaskedTokensConfig(backbone=_relative(1024, 24, 16, 16, layer_scale=1e-5)),
-    "beit_tiny_upernet": _upernet(_beit(32, 4, 4, 4, layer_scale=0.1, image_size=32), (1, 2, 3, 4)),
-    "beit_b_16_upernet": _upernet(_beit(768, 12, 12, 16, 0.1, image_size=640), (4, 6, 8, 12)),
-    "beit_l_16_upernet": _upernet(_beit(1024, 24, 16, 16, 1e-5, image_size=640), (8, 12, 16, 24)),
+    "beit_b_16_masked": MaskedTokensConfig(backbone=sizes.relative(768, 12, 12, 16, layer_scale=0.1)),
+    "beit_l_16_masked": MaskedTokensConfig(backbone=sizes.relative(1024, 24, 16, 16, layer_scale=1e-5)),
+    "beit_tiny_upernet": sizes.upernet(sizes.beit(32, 4, 4, 4, layer_scale=0.1, image_size=32), (1, 2, 3, 4)),
+    "beit_b_16_upernet": sizes.upernet(sizes.beit(768, 12, 12, 16, 0.1, image_size=640), (4, 6, 8, 12)),
+    "beit_l_16_upernet": sizes.upernet(sizes.beit(1024, 24, 16, 16, 1e-5, image_size=640), (8, 12, 16, 24)),
     # name              width  depths          heads
-    "swin_tiny": _swin(32, (2, 2, 2), (2, 4, 8), window=4, patch=2, image_size=32),
-    "swin_t": _swin(96, (2, 2, 6, 2), (3, 6, 12, 24)),
-    "swin_s": _swin(96, (2, 2, 18, 2), (3, 6, 12, 24)),
-    "swin_b": _swin(128, (2, 2, 18, 2), (4, 8, 16, 32)),
-    "swin_l": _swin(192, (2, 2, 18, 2), (6, 12, 24, 48)),
-    "simmim_swin_tiny": _simmim(32, (2, 2, 2), (2, 4, 8), window=4, patch=2, image_size=32),
-    "simmim_swin_b": _simmim(128, (2, 2, 18, 2), (4, 8, 16, 32), window=6, image_size=192),
+    "swin_tiny": sizes.swin(32, (2, 2, 2), (2, 4, 8), window=4, patch=2, image_size=32),
+    "swin_t": sizes.swin(96, (2, 2, 6, 2), (3, 6, 12, 24)),
+    "swin_s": sizes.swin(96, (2, 2, 18, 2), (3, 6, 12, 24)),
+    "swin_b": sizes.swin(128, (2, 2, 18, 2), (4, 8, 16, 32)),
+    "swin_l": sizes.swin(192, (2, 2, 18, 2), (6, 12, 24, 48)),
+    "simmim_swin_tiny": sizes.simmim(32, (2, 2, 2), (2, 4, 8), window=4, patch=2, image_size=32),
+    "simmim_swin_b": sizes.simmim(128, (2, 2, 18, 2), (4, 8, 16, 32), window=6, image_size=192),
     # name                     widths              depths         head
     "segformer_tiny": SegFormerConfig(
         backbone=MiTConfig(
@@ -234,40 +91,40 @@ CATALOG: Mapping[str, ModelConfig] = {
         decoder_width=96,
         decoder_dropout=0.0,
     ),
-    "segformer_b0": _segformer((32, 64, 160, 256), (2, 2, 2, 2), 256),
-    "segformer_b1": _segformer(MIT_WIDTHS, (2, 2, 2, 2), 256),
-    "segformer_b2": _segformer(MIT_WIDTHS, (3, 4, 6, 3), 768),
-    "segformer_b3": _segformer(MIT_WIDTHS, (3, 4, 18, 3), 768),
-    "segformer_b4": _segformer(MIT_WIDTHS, (3, 8, 27, 3), 768),
-    "segformer_b5": _segformer(MIT_WIDTHS, (3, 6, 40, 3), 768),
-    "mit_b0": _mit_classifier((32, 64, 160, 256), (2, 2, 2, 2)),
-    "mit_b1": _mit_classifier(MIT_WIDTHS, (2, 2, 2, 2)),
-    "mit_b2": _mit_classifier(MIT_WIDTHS, (3, 4, 6, 3)),
-    "mit_b3": _mit_classifier(MIT_WIDTHS, (3, 4, 18, 3)),
-    "mit_b4": _mit_classifier(MIT_WIDTHS, (3, 8, 27, 3)),
-    "mit_b5": _mit_classifier(MIT_WIDTHS, (3, 6, 40, 3)),
+    "segformer_b0": sizes.segformer((32, 64, 160, 256), (2, 2, 2, 2), 256),
+    "segformer_b1": sizes.segformer(sizes.MIT_WIDTHS, (2, 2, 2, 2), 256),
+    "segformer_b2": sizes.segformer(sizes.MIT_WIDTHS, (3, 4, 6, 3), 768),
+    "segformer_b3": sizes.segformer(sizes.MIT_WIDTHS, (3, 4, 18, 3), 768),
+    "segformer_b4": sizes.segformer(sizes.MIT_WIDTHS, (3, 8, 27, 3), 768),
+    "segformer_b5": sizes.segformer(sizes.MIT_WIDTHS, (3, 6, 40, 3), 768),
+    "mit_b0": sizes.mit_classifier((32, 64, 160, 256), (2, 2, 2, 2)),
+    "mit_b1": sizes.mit_classifier(sizes.MIT_WIDTHS, (2, 2, 2, 2)),
+    "mit_b2": sizes.mit_classifier(sizes.MIT_WIDTHS, (3, 4, 6, 3)),
+    "mit_b3": sizes.mit_classifier(sizes.MIT_WIDTHS, (3, 4, 18, 3)),
+    "mit_b4": sizes.mit_classifier(sizes.MIT_WIDTHS, (3, 8, 27, 3)),
+    "mit_b5": sizes.mit_classifier(sizes.MIT_WIDTHS, (3, 6, 40, 3)),
     # The same head on other backbones.
     "segformer_vit_tiny": SegFormerConfig(
-        backbone=_backbone(64, 4, 4, 4, image_size=64), decoder_width=64, decoder_dropout=0.0
+        backbone=sizes.plain_vit(64, 4, 4, 4, image_size=64), decoder_width=64, decoder_dropout=0.0
     ),
-    "segformer_vit_s_16": SegFormerConfig(backbone=_backbone(384, 12, 6, 16, image_size=512)),
+    "segformer_vit_s_16": SegFormerConfig(backbone=sizes.plain_vit(384, 12, 6, 16, image_size=512)),
     "segformer_swin_tiny": SegFormerConfig(
-        backbone=_swin_backbone(32, (2, 2, 2), (2, 4, 8), window=4, patch=2, image_size=64),
+        backbone=sizes.swin_backbone(32, (2, 2, 2), (2, 4, 8), window=4, patch=2, image_size=64),
         decoder_width=64,
         decoder_dropout=0.0,
     ),
     "segformer_swin_t": SegFormerConfig(
-        backbone=_swin_backbone(96, (2, 2, 6, 2), (3, 6, 12, 24), image_size=512)
+        backbone=sizes.swin_backbone(96, (2, 2, 6, 2), (3, 6, 12, 24), image_size=512)
     ),
     # DETR on a plain ViT, on Swin, and on the residual networks of the paper.
-    "detr_vit_tiny": _detr_tiny(_whole_map(128, 4, 4, 8, image_size=64)),
-    "detr_vit_s_16": DetrConfig(backbone=_whole_map(384, 12, 6, 16, image_size=640)),
-    "detr_vit_b_16": DetrConfig(backbone=_whole_map(768, 12, 12, 16, image_size=640)),
-    "detr_swin_tiny": _detr_tiny(
-        _swin_backbone(32, (2, 2, 2), (2, 4, 8), window=4, patch=2, image_size=64)
+    "detr_vit_tiny": sizes.detr_tiny(sizes.whole_map(128, 4, 4, 8, image_size=64)),
+    "detr_vit_s_16": DetrConfig(backbone=sizes.whole_map(384, 12, 6, 16, image_size=640)),
+    "detr_vit_b_16": DetrConfig(backbone=sizes.whole_map(768, 12, 12, 16, image_size=640)),
+    "detr_swin_tiny": sizes.detr_tiny(
+        sizes.swin_backbone(32, (2, 2, 2), (2, 4, 8), window=4, patch=2, image_size=64)
     ),
-    "detr_swin_t": DetrConfig(backbone=_swin_backbone(96, (2, 2, 6, 2), (3, 6, 12, 24), image_size=640)),
-    "detr_resnet_tiny": _detr_tiny(
+    "detr_swin_t": DetrConfig(backbone=sizes.swin_backbone(96, (2, 2, 6, 2), (3, 6, 12, 24), image_size=640)),
+    "detr_resnet_tiny": sizes.detr_tiny(
         ConvNetBackboneConfig(
             widths=(32, 64),
             depths=(2, 2),
@@ -277,49 +134,49 @@ CATALOG: Mapping[str, ModelConfig] = {
             image_size=(64, 64),
         )
     ),
-    "detr_resnet_50": DetrConfig(backbone=_residual((3, 4, 6, 3))),
-    "detr_resnet_101": DetrConfig(backbone=_residual((3, 4, 23, 3))),
-    "mae_tiny": _mae(
+    "detr_resnet_50": DetrConfig(backbone=sizes.residual((3, 4, 6, 3))),
+    "detr_resnet_101": DetrConfig(backbone=sizes.residual((3, 4, 23, 3))),
+    "mae_tiny": sizes.mae(
         64, 4, 4, 4, 32, decoder_width=32, decoder_depth=2, decoder_heads=4, decoder_mlp_width=128
     ),
-    "mae_b_16": _mae(768, 12, 12, 16),
-    "mae_l_16": _mae(1024, 24, 16, 16),
-    "mae_h_14": _mae(1280, 32, 16, 14),
+    "mae_b_16": sizes.mae(768, 12, 12, 16),
+    "mae_l_16": sizes.mae(1024, 24, 16, 16),
+    "mae_h_14": sizes.mae(1280, 32, 16, 14),
     # Tokenizers; DALL-E's own paints a distribution of each pixel.
     "dvae_tiny": DVAEConfig(codes=512, groups=3, blocks=1, width=16, code_width=64, image_size=(32, 32)),
     "dvae": DVAEConfig(paints="logit_laplace"),
-    "dinov2_tiny": _dinov2(64, 4, 4, 32, patch=4),
-    "dinov2_s_14": _dinov2(384, 12, 6),
-    "dinov2_b_14": _dinov2(768, 12, 12),
-    "dinov2_l_14": _dinov2(1024, 24, 16),
-    "dinov2_g_14": _gated(_dinov2(1536, 40, 24), 4096),
-    "dinov3_tiny": _dinov3(64, 4, 4, 32, patch=4),
-    "dinov3_s_16": _dinov3(384, 12, 6),
-    "dinov3_b_16": _dinov3(768, 12, 12),
-    "dinov3_l_16": _dinov3(1024, 24, 16),
-    "dinov3_h_16": _gated(_dinov3(1280, 32, 20), 5120),
+    "dinov2_tiny": sizes.dinov2(64, 4, 4, 32, patch=4),
+    "dinov2_s_14": sizes.dinov2(384, 12, 6),
+    "dinov2_b_14": sizes.dinov2(768, 12, 12),
+    "dinov2_l_14": sizes.dinov2(1024, 24, 16),
+    "dinov2_g_14": sizes.gated(sizes.dinov2(1536, 40, 24), 4096),
+    "dinov3_tiny": sizes.dinov3(64, 4, 4, 32, patch=4),
+    "dinov3_s_16": sizes.dinov3(384, 12, 6),
+    "dinov3_b_16": sizes.dinov3(768, 12, 12),
+    "dinov3_l_16": sizes.dinov3(1024, 24, 16),
+    "dinov3_h_16": sizes.gated(sizes.dinov3(1280, 32, 20), 5120),
     # Convolutional networks at the sizes of torchvision's published weights.
-    "resnet_18": _convnet("resnet18"),
-    "resnet_34": _convnet("resnet34"),
-    "resnet_50": _convnet("resnet50"),
-    "resnet_101": _convnet("resnet101"),
-    "resnet_152": _convnet("resnet152"),
-    "efficientnet_b0": _convnet("efficientnet_b0"),
-    "efficientnet_b1": _convnet("efficientnet_b1", 240),
-    "efficientnet_b2": _convnet("efficientnet_b2", 288),
-    "efficientnet_b3": _convnet("efficientnet_b3", 300),
-    "efficientnet_b4": _convnet("efficientnet_b4", 380),
-    "efficientnet_b5": _convnet("efficientnet_b5", 456),
-    "efficientnet_b6": _convnet("efficientnet_b6", 528),
-    "efficientnet_b7": _convnet("efficientnet_b7", 600),
-    "regnet_y_400mf": _convnet("regnet_y_400mf"),
-    "regnet_y_800mf": _convnet("regnet_y_800mf"),
-    "regnet_y_1_6gf": _convnet("regnet_y_1_6gf"),
-    "regnet_y_3_2gf": _convnet("regnet_y_3_2gf"),
-    "regnet_y_8gf": _convnet("regnet_y_8gf"),
-    "regnet_y_16gf": _convnet("regnet_y_16gf"),
-    "regnet_y_32gf": _convnet("regnet_y_32gf"),
-    "regnet_y_128gf": _convnet("regnet_y_128gf", 384),
+    "resnet_18": sizes.convnet("resnet18"),
+    "resnet_34": sizes.convnet("resnet34"),
+    "resnet_50": sizes.convnet("resnet50"),
+    "resnet_101": sizes.convnet("resnet101"),
+    "resnet_152": sizes.convnet("resnet152"),
+    "efficientnet_b0": sizes.convnet("efficientnet_b0"),
+    "efficientnet_b1": sizes.convnet("efficientnet_b1", 240),
+    "efficientnet_b2": sizes.convnet("efficientnet_b2", 288),
+    "efficientnet_b3": sizes.convnet("efficientnet_b3", 300),
+    "efficientnet_b4": sizes.convnet("efficientnet_b4", 380),
+    "efficientnet_b5": sizes.convnet("efficientnet_b5", 456),
+    "efficientnet_b6": sizes.convnet("efficientnet_b6", 528),
+    "efficientnet_b7": sizes.convnet("efficientnet_b7", 600),
+    "regnet_y_400mf": sizes.convnet("regnet_y_400mf"),
+    "regnet_y_800mf": sizes.convnet("regnet_y_800mf"),
+    "regnet_y_1_6gf": sizes.convnet("regnet_y_1_6gf"),
+    "regnet_y_3_2gf": sizes.convnet("regnet_y_3_2gf"),
+    "regnet_y_8gf": sizes.convnet("regnet_y_8gf"),
+    "regnet_y_16gf": sizes.convnet("regnet_y_16gf"),
+    "regnet_y_32gf": sizes.convnet("regnet_y_32gf"),
+    "regnet_y_128gf": sizes.convnet("regnet_y_128gf", 384),
 }
 
 

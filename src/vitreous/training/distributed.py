@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Mapping
 from typing import NamedTuple, TypeVar
@@ -46,6 +47,9 @@ def join(device: torch.device) -> World:
 def leave(world: World) -> None:
     """Part from the other processes."""
     if world.size > 1 and distributed.is_initialized():
+        # A wrapped model is part of a cycle and holds on to the group: one that is only freed as the
+        # interpreter ends finds its threads still running, and aborts the process.
+        gc.collect()
         distributed.destroy_process_group()
 
 

@@ -66,9 +66,7 @@ def set_up(config: TrainConfig, splits: Splits | None = None) -> Setup:
     check_tunable(config.tuning, config.epochs, goes_on=config.model.source is not None, labelled=labelled)
     if splits is None:
         splits = read_data(config.data, seed=config.seed, wanted=wanted_of(config.task.kind))
-    splits = learning_parts(
-        splits, seed=config.seed, labelled=labelled, wanted=wanted_of(config.task.kind)
-    )
+    splits = learning_parts(splits, seed=config.seed, labelled=labelled, wanted=wanted_of(config.task.kind))
     train, validation = splits.train, splits.validation
     check_several(config, train)
     if train is None or validation is None:  # learning_parts says so in more words
