@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     from vitreous.explain.explanation import explain as explain
     from vitreous.models.catalog import names as models
     from vitreous.predictor import Answer as Answer
+    from vitreous.predictor import ObjectsAnswer as ObjectsAnswer
     from vitreous.predictor import Predictor as Predictor
+    from vitreous.predictor import RegionsAnswer as RegionsAnswer
     from vitreous.predictor import load as load
     from vitreous.predictor import save as save
     from vitreous.training.config import TrainConfig as TrainConfig
@@ -51,9 +53,11 @@ _HOMES = {
     "InputError": "errors",
     "Interrupted": "errors",
     "MissingPackage": "errors",
+    "ObjectsAnswer": "predictor",
     "PictureError": "errors",
     "Predictor": "predictor",
     "Preprocess": "data.preprocess",
+    "RegionsAnswer": "predictor",
     "Run": "training.fit",
     "Sample": "data.collection",
     "Splits": "data.collection",
@@ -81,9 +85,11 @@ __all__ = [
     "InputError",
     "Interrupted",
     "MissingPackage",
+    "ObjectsAnswer",
     "PictureError",
     "Predictor",
     "Preprocess",
+    "RegionsAnswer",
     "Run",
     "Sample",
     "Splits",

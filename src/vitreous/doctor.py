@@ -110,6 +110,7 @@ def examine(
         *_annotations(problems, marks),
         *_unreadable(seen),
         *_doubles(readable),
+        *_contradictions(readable, marks),
         *_classes(counts),
         *_oddities(readable),
     ]
@@ -163,7 +164,7 @@ def _annotations(problems: Sequence[Problem], marks: dict[str, Marks]) -> Iterat
 def _many(number: int, text: str) -> str:
     """The number before a text that opens with its noun in the singular."""
     noun, rest = text.split(" ", 1)
-    plural = "" if number == 1 else "es" if noun == "class" else "s"
+    plural = "" if number == 1 else "es" if noun.endswith(("s", "x")) else "s"
     return f"{number} {noun}{plural} {rest}"
 
 
@@ -219,6 +220,18 @@ def _doubles(seen: list[Seen]) -> Iterator[Finding]:
     if skipped:
         text = "picture with too many neighbours: not all near-same ones were tried"
         yield Finding("note", "near_same_incomplete", _many(skipped, text), (), ())
+
+
+def _contradictions(seen: list[Seen], marks: dict[str, Marks]) -> Iterator[Finding]:
+    """Copies of a picture on which something else is marked."""
+    groups = _groups(seen, [one.pixel_hash for one in seen]) if marks else []
+    cases = (
+        " = ".join(_with_part(one) for one in group)
+        for group in groups
+        if len({marks[one.part].told.get(one.name) for one in group if one.part in marks}) > 1
+    )
+    text = "picture marked in more than one way: keep one"
+    yield from _finding("error", "contradiction", text, cases)
 
 
 def _near(seen: list[Seen]) -> tuple[list[list[Seen]], int, int]:

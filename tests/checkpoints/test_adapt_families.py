@@ -15,6 +15,7 @@ from vitreous.models.config import (
     DeiTConfig,
     DetrConfig,
     SegFormerConfig,
+    YolosConfig,
     family_of,
     is_classifier,
 )
@@ -60,8 +61,9 @@ def test_new_classes_take_new_heads_and_all_else_is_the_same_memory(name: str) -
     heads = ("head.", "distillation_head.") if isinstance(config, DeiTConfig) else ("head.",)
     places = isinstance(config, SegFormerConfig)  # whose last layer alone is new
     heads = ("head.classify.",) if places else heads
-    objects = isinstance(config, DetrConfig)
+    objects = isinstance(config, DetrConfig | YolosConfig)
     heads = ("classify.",) if objects else heads
+    heads = ("classify.layers.2.",) if isinstance(config, YolosConfig) else heads
     kept = places or objects or is_classifier(config)
     ours, theirs = checkpoint.model.state_dict(), adapted.model.state_dict()
     if not kept:  # the norm of a ViT goes behind the mean
@@ -137,7 +139,8 @@ def test_classes_and_size_at_once(name: str) -> None:
     before = "x".join(map(str, checkpoint.model.config.image_size))
     assert f"from pictures of {before} to 40x48" in notes[0] and "all else is kept" in notes[-1]
     told = answer(adapted.model, pictures((40, 48)).float())
-    if isinstance(adapted.model.config, DetrConfig):  # which tells one class more, that of no object
+    # A detector tells one class more, that of no object.
+    if isinstance(adapted.model.config, DetrConfig | YolosConfig):
         assert told.shape == (3, adapted.model.config.queries, 5)
     else:
         assert told.shape[:2] == (3, 4)
@@ -160,9 +163,21 @@ def test_convolutional_networks_keep_all_but_their_last_layer(name: str) -> None
     assert answer(adapted.model, pictures((96, 64)).float()).shape == (3, 4)
 
 
-def test_what_says_that_there_is_no_object_stays() -> None:
-    checkpoint = checkpoint_of("detr_vit_tiny")
+def test_positions_between_blocks_are_resized_too() -> None:
+    config = catalog.configure("yolos_tiny", classes=len(OLD), options={"positions_between": True})
+    model = randomise(catalog.build(config))
+    checkpoint = Checkpoint(model, Preprocess(size=config.image_size, shorter=None), OLD)
+    adapted, _ = adapt(checkpoint, image_size=(40, 72))
+    images = pictures((40, 72)).float()
+    torch.testing.assert_close(answer(adapted.model, images), answer(model, images), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "head"), [("detr_vit_tiny", "classify"), ("yolos_tiny", "classify.layers.2")]
+)
+def test_what_says_that_there_is_no_object_stays(name: str, head: str) -> None:
+    checkpoint = checkpoint_of(name)
     adapted, _ = adapt(checkpoint, classes=NEW)
     for leaf in ("weight", "bias"):
-        old, new = (getattr(part.model.classify, leaf) for part in (checkpoint, adapted))
+        old, new = (getattr(part.model.get_submodule(head), leaf) for part in (checkpoint, adapted))
         assert len(new) == len(NEW) + 1 and torch.equal(new[-1], old[-1])

@@ -27,6 +27,7 @@ from vitreous.models.config import (
     ModelConfig,
     SegFormerConfig,
     UPerNetConfig,
+    YolosConfig,
     family_of,
 )
 from vitreous.models.mae import MaskedAutoencoder
@@ -53,6 +54,8 @@ def small(name: str) -> ModelConfig:
     if isinstance(config, DetrConfig):
         sizes = {"encoder_depth": 1, "decoder_depth": 2, "mlp_width": 48, "queries": 6}
         config = replace(config, width=4 * config.heads, **sizes)
+    if isinstance(config, YolosConfig):
+        config = replace(config, queries=6)
     if isinstance(config, SegFormerConfig):
         config = replace(config, decoder_width=16)
     backbone = config.backbone
@@ -115,7 +118,7 @@ def test_answers_at_the_native_size_and_off_it(model: Model) -> None:
     images = pictures(model)
     answer = run(model, images)
     if config.classes:
-        queries = isinstance(config, DetrConfig)  # tell one class more, that of no object
+        queries = isinstance(config, DetrConfig | YolosConfig)  # tell one class more, that of no object
         assert (answer.shape[::2] if queries else answer.shape[:2]) == (2, 5 + queries)
     assert answer.isfinite().all()
     other = run(model, torch.randn(1, 3, height + 1, 2 * width))
@@ -147,7 +150,7 @@ def test_every_parameter_gets_a_gradient(model: Model) -> None:
         model.train()
     if isinstance(model.config, UPerNetConfig | DVAEConfig):
         answer = torch.cat([part.flatten() for part in model(pictures(model))])
-    elif isinstance(model.config, DetrConfig):
+    elif isinstance(model.config, DetrConfig | YolosConfig):
         logits, boxes, _ = model(pictures(model))
         answer = torch.cat([logits, boxes], dim=-1)
     elif model.config.classes or isinstance(model, MaskedAutoencoder):
@@ -222,4 +225,5 @@ def test_full_size_runs(name: str) -> None:
         answer = run(model, pictures(model, 1))
     assert answer.isfinite().all()
     if model.config.classes:
-        assert answer.shape[:2] == ((1, 16) if isinstance(model.config, DetrConfig) else (1, 1000))
+        asked = isinstance(model.config, DetrConfig | YolosConfig)
+        assert answer.shape[:2] == ((1, model.config.queries) if asked else (1, 1000))

@@ -4,6 +4,7 @@ import sys
 from collections import Counter
 from typing import Any
 
+import faster_coco_eval as coco
 import numpy as np
 import pytest
 import torch
@@ -14,8 +15,6 @@ from vitreous.errors import DataError, MissingPackage, VitreousError
 from vitreous.evaluation import precision
 from vitreous.evaluation.detection import FIGURES, Found, detection_scores
 from vitreous.tasks.detection_counts import BINS, average_precisions, count_found
-
-coco = pytest.importorskip("faster_coco_eval")
 
 CLASSES = ("a", "b", "c", "d")
 SIDE = 200
@@ -191,7 +190,7 @@ def test_finding_all_is_one_and_finding_nothing_is_zero() -> None:
     assert scores["ap"] == scores["ap50"] == scores["ar_100"] == 0
     assert scores["per_class"][3] == {
         "class": "d", "ap": None, "ap50": None, "ap75": None, "ar_100": None,
-        "objects": 0, "crowds": 0, "answers": 0,
+        "objects": 0, "crowds": 0, "answers": 0, "precision_at_recall": [],
     }  # fmt: skip
 
 

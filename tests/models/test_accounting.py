@@ -40,6 +40,8 @@ CASES = [
     ("swin_tiny", {"positions": "learned", "patch_norm": False, "mlp_ratio": 2.7, "head": "mlp"}, (64, 64)),
     ("swin_t", {"pool_norm": True}, (224, 224)),
     ("simmim_swin_tiny", {}, (32, 32)),
+    ("detr_vit_tiny", {"references": "boxes"}, (64, 48)),
+    ("detr_swin_tiny", {"references": "boxes", "groups": 2, "decoder_depth": 2}, (64, 64)),
     ("simmim_swin_tiny", {"positions": "learned"}, (64, 96)),
     ("swin_t", {}, (250, 200)),
     ("detr_vit_tiny", {}, (64, 64)),

@@ -13,6 +13,7 @@ from tests.parity import (
     cases_swin,
     cases_upernet,
     cases_vit,
+    cases_yolos,
 )
 from tests.parity.case import Case
 
@@ -26,6 +27,7 @@ CASES: tuple[Case, ...] = (
     *cases_beit.CASES,
     *cases_upernet.CASES,
     *cases_detr.CASES,
+    *cases_yolos.CASES,
     *cases_segformer.CASES,
     *cases_dvae.CASES,
     *cases_convnet.CASES,

@@ -46,6 +46,15 @@ def timm_resnet(**values: Any) -> dict[str, Any]:
     return usual | values
 
 
+def swin(**values: Any) -> Any:
+    """transformers' own Swin, narrow."""
+    from transformers import SwinConfig
+
+    usual = {"embed_dim": 16, "depths": [2, 3], "num_heads": [2, 4], "window_size": 4, "image_size": 64}
+    usual |= {"patch_size": 4, "out_features": ["stage2"]}
+    return SwinConfig(**usual | values)
+
+
 def detr_twin(
     path: Path, backbone: Callable[..., Any] = vitdet, *, seed: int = 0, under: Any = None, **values: Any
 ) -> Twin:
@@ -103,7 +112,7 @@ def answer(model: nn.Module, images: Tensor) -> Tensor:
 
 
 SIZES = ((64, 64), (80, 96), (72, 100))
-BACKBONES = {"vitdet": vitdet, "dinov2": dinov2, "resnet": resnet, "timm resnet": timm_resnet}
+BACKBONES = {"vitdet": vitdet, "dinov2": dinov2, "resnet": resnet, "timm resnet": timm_resnet, "swin": swin}
 CASES = tuple(
     Case(
         "transformers",

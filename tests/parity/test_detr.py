@@ -14,6 +14,7 @@ from tests.parity.cases_detr import (
     detr_twin,
     dinov2,
     from_transformers,
+    swin,
     timm_resnet,
     vitdet,
 )
@@ -30,6 +31,8 @@ VARIANTS: dict[str, tuple[Any, dict[str, Any]]] = {
     "no bias of queries": (vitdet, {"under": {"qkv_bias": False}}),
     "no last norm": (dinov2, {"under": {"apply_layernorm": False}}),
     "a gated MLP": (dinov2, {"under": {"use_swiglu_ffn": True}}),
+    "windows larger than the maps": (swin, {"under": {"window_size": 12}}),
+    "Swin's quick GELU": (swin, {"under": {"hidden_act": "quick_gelu", "qkv_bias": False}}),
     "bottlenecks": (BACKBONES["resnet"], {"under": {"layer_type": "bottleneck"}}),
 }
 
@@ -72,7 +75,7 @@ def test_older_files_name_their_backbone_alone(tmp_path: Path) -> None:
         ({"encoder_layers": 6}, "encoder_layers 6, but the weights have 2"),
         ({"decoder_attention_heads": 8}, "here both have the same"),
         ({"model_type": "conditional_detr"}, "only 'detr' is read"),
-        ({"backbone_config": {"model_type": "swin"}}, "model_type 'swin' is not read under a DETR"),
+        ({"backbone_config": {"model_type": "pvt"}}, "model_type 'pvt' is not read under a DETR"),
         ({"backbone_config": 3}, "backbone_config: wanted an object"),
     ],
 )
@@ -96,6 +99,20 @@ def test_what_does_not_fit_is_an_error(tmp_path: Path, change: dict[str, Any], r
 )
 def test_other_plain_backbones_are_refused(tmp_path: Path, under: dict[str, Any], reason: str) -> None:
     detr_twin(tmp_path, under=under)
+    with pytest.raises(CheckpointError, match=reason):
+        read_any(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("under", "reason"),
+    [
+        ({"layer_norm_eps": 1e-6}, "layer_norm_eps 1e-06; wanted 1e-05"),
+        ({"use_absolute_embeddings": True}, "use_absolute_embeddings is true"),
+        ({"out_features": ["stage1"]}, "only the last stage, stage2, is read"),
+    ],
+)
+def test_other_swins_are_refused(tmp_path: Path, under: dict[str, Any], reason: str) -> None:
+    detr_twin(tmp_path, swin, under=under)
     with pytest.raises(CheckpointError, match=reason):
         read_any(tmp_path)
 

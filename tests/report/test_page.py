@@ -31,7 +31,7 @@ def test_names_are_text_whatever_they_hold(make_predictor: Make, cat: Image.Imag
     assert "<img src=x" not in page and "<i>" not in page.replace("<i style", "")
     assert "&lt;/script&gt;&lt;img src=x" in page
     assert "{{ 7*7 }}" in page  # not computed: no template is made of a name
-    assert page.count("</script>") == 3
+    assert page.count("</script>") == 4
     data = json.loads(re.search(r'id="data">(.*?)</script>', page, re.S)[1])
     assert HOSTILE in [target["label"] for target in data["targets"]]
 

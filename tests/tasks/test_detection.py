@@ -87,6 +87,38 @@ def test_each_object_has_a_query_of_its_own_and_the_cheapest_are_taken() -> None
     assert dict(zip(pairs.query.tolist(), pairs.thing.tolist(), strict=True)) == {7: 0, 2: 1, 5: 2, 0: 3}
 
 
+def test_parts_of_a_batch_add_up_to_the_whole() -> None:
+    """However their objects are spread, in one process or in two."""
+    told, targets = drawn(2, seed=3), [target(count, count) for count in (4, 0, 1, 3)]
+    task = Detection(objects=2.0)
+    whole = task.loss(Answers(told), batch(*targets)).total
+    halves = []
+    for part in (slice(0, 2), slice(2, 4)):
+        cut = Detections(
+            told.logits[part],
+            told.boxes[part],
+            tuple((logits[part], boxes[part]) for logits, boxes in told.auxiliary),
+        )
+        halves.append(task.loss(Answers(cut), batch(*targets[part])).total)
+    assert_close(torch.stack(halves).mean(), whole)
+    plain = Detection()
+    assert_close(
+        plain.loss(Answers(told), batch(*targets)).parts["boxes"],
+        task.loss(Answers(told), batch(*targets)).parts["boxes"],
+    )  # 8 objects on 4 pictures, as told
+
+
+def test_costs_of_pictures_together_are_those_of_each_alone() -> None:
+    told, targets = drawn(1, seed=6), [target(count, count) for count in (3, 0, 7, 1)]
+    together = match(told.logits, told.boxes, targets, Weights())
+    for number, one in enumerate(targets):
+        alone = match(told.logits[number : number + 1], told.boxes[number : number + 1], [one], Weights())
+        here = together.picture == number
+        assert sorted(
+            zip(together.query[here].tolist(), together.thing[here].tolist(), strict=True)
+        ) == sorted(zip(alone.query.tolist(), alone.thing.tolist(), strict=True))
+
+
 def test_what_is_no_number_is_matched_last() -> None:
     told = drawn(1, seed=1, pictures=1)
     logits = told.logits.detach().clone()
@@ -132,7 +164,6 @@ def test_a_perfect_answer_scores_one_and_sums_add_up() -> None:
 
 
 def test_average_precision_is_that_of_coco() -> None:
-    pytest.importorskip("faster_coco_eval")
     from faster_coco_eval import COCO, COCOeval_faster
 
     generator = torch.Generator().manual_seed(5)

@@ -256,6 +256,7 @@ class MiTConfig:
     steps: tuple[int, ...] = (4, 2, 2, 2)
     mlp_ratios: tuple[float, ...] = (4.0, 4.0, 4.0, 4.0)
     norm_eps: float = 1e-5
+    merge_eps: float = 1e-5  # of the norms of patches and of the coarser grid
     activation: Activation = "gelu"
     drop_path: float = 0.0  # of the last block; it rises linearly from 0 at the first
     image_size: tuple[int, int] = (512, 512)
@@ -277,8 +278,9 @@ class MiTConfig:
         for kernel in self.kernels:
             if kernel % 2 == 0:  # half of it pads both sides alike, so that no part of a picture is left out
                 raise ConfigError(f"kernels must be odd, got {kernel}")
-        if not 0 < self.norm_eps < 1:
-            raise ConfigError(f"norm_eps must be above 0 and small, got {self.norm_eps}")
+        for name, eps in (("norm_eps", self.norm_eps), ("merge_eps", self.merge_eps)):
+            if not 0 < eps < 1:
+                raise ConfigError(f"{name} must be above 0 and small, got {eps}")
         if not all(0 < ratio < inf for ratio in self.mlp_ratios) or min(self.mlp_widths) < 1:
             raise ConfigError(f"mlp_ratios must be above 0, got {min(self.mlp_ratios)}")
         if not 0 <= self.drop_path < 1:

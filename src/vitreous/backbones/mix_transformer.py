@@ -67,7 +67,7 @@ class MixBlock(nn.Module):
         self.attention: nn.Module = (
             Attention(width, heads)
             if reduction == 1
-            else ReducedAttention(width, heads, reduction, config.norm_eps)
+            else ReducedAttention(width, heads, reduction, config.merge_eps)
         )
         self.mlp_norm = nn.LayerNorm(width, eps=config.norm_eps)
         self.mlp = MixMlp(width, config.mlp_widths[stage], config.activation)
@@ -87,7 +87,7 @@ class MixStage(nn.Module):
         super().__init__()
         channels = config.widths[stage - 1] if stage else config.channels
         kernel, step, width = config.kernels[stage], config.steps[stage], config.widths[stage]
-        self.embed = OverlappingPatches(channels, width, kernel, step, config.norm_eps)
+        self.embed = OverlappingPatches(channels, width, kernel, step, config.merge_eps)
         self.blocks = nn.ModuleList(MixBlock(config, stage, rate) for rate in rates)
         self.norm = nn.LayerNorm(width, eps=config.norm_eps)
 

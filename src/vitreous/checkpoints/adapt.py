@@ -29,6 +29,7 @@ from vitreous.models.config import (
     SegFormerConfig,
     SimMIMConfig,
     UPerNetConfig,
+    YolosConfig,
     is_classifier,
     way_to_classes,
     with_image_size,
@@ -36,6 +37,7 @@ from vitreous.models.config import (
 
 POSITIONS = "backbone.embed.positions.table"
 DECODER_POSITIONS = "decoder.positions.table"
+POSITIONS_BETWEEN = "positions_between."
 BIAS = ".attention.bias.table"
 
 
@@ -51,7 +53,7 @@ def adapt(
     the tensors that did not change, and a sentence on each thing that did. A new head is linear, small
     and random (from torch's global generator), tells one class of several, and has no fitted temperature.
     What was pretrained without classes becomes a classifier on the mean of its patches; a SegFormer goes on
-    telling the classes of places.
+    telling the classes of places, and a detector those of objects.
 
     Raises:
         ConfigError: ``classes`` for a tokenizer, which tells none apart.
@@ -97,7 +99,10 @@ def _with_head(
     elif isinstance(config, SegFormerConfig):
         heads = {"head.classify": config.decoder_width}
     elif isinstance(config, DetrConfig):
-        return replace(config, classes=classes), _with_labels(state, config.width, classes)
+        return replace(config, classes=classes), _with_labels(state, "classify", config.width, classes)
+    elif isinstance(config, YolosConfig):
+        width = config.backbone.encoder.width
+        return replace(config, classes=classes), _with_labels(state, "classify.layers.2", width, classes)
     else:
         heads = {"head": config.pooled}
     config = replace(config, classes=classes)
@@ -113,12 +118,12 @@ def _with_head(
     return config, kept
 
 
-def _with_labels(state: dict[str, Tensor], width: int, classes: int) -> dict[str, Tensor]:
-    """The tensors of a DETR with new classes. What says that there is no object, the last row, stays."""
+def _with_labels(state: dict[str, Tensor], head: str, width: int, classes: int) -> dict[str, Tensor]:
+    """The tensors of a detector with new classes. What says that there is no object, the last row, stays."""
     new = build_head("linear", width, classes).state_dict()
     found = dict(state)
     for leaf, value in new.items():
-        key = f"classify.{leaf}"
+        key = f"{head}.{leaf}"
         found[key] = torch.cat([value.detach().to(state[key]), state[key][-1:]])
     return found
 
@@ -140,6 +145,9 @@ def _moved(config: ModelConfig, state: dict[str, Tensor], image_size: tuple[int,
     tables = [(POSITIONS, before.placed, before.position_resize)]
     if isinstance(config, MAEConfig):
         tables.append((DECODER_POSITIONS, before.prefix, config.decoder_position_resize))
+    if isinstance(config, YolosConfig):
+        between = [key for key in state if key.startswith(POSITIONS_BETWEEN)]
+        tables += [(key, config.prefix, before.position_resize) for key in between]
     for key, placed, method in tables:
         if key in state:
             origin, target = Layout(placed, *before.grid), Layout(placed, rows, cols)
@@ -179,7 +187,7 @@ def _size_note(config: ModelConfig, after: tuple[int, int]) -> str:
 
 def _head_notes(config: ModelConfig, classes: int, before: int) -> list[str]:
     notes = []
-    if not is_classifier(config) and not isinstance(config, SegFormerConfig | DetrConfig):
+    if not is_classifier(config) and not isinstance(config, SegFormerConfig | DetrConfig | YolosConfig):
         parts = {
             MAEConfig: "decoder",
             MaskedTokensConfig: "mask token and visual-token head",

@@ -86,6 +86,7 @@ TRANSFORMERS: Mapping[str, _Known] = {
     "SegformerForImageClassification": _CLASSIFIER,
     "SegformerModel": _Known("AutoModel", _mean),
     "DetrForObjectDetection": _Known("AutoModelForObjectDetection", _objects),
+    "YolosForObjectDetection": _Known("AutoModelForObjectDetection", _objects),
     "SwinForImageClassification": _CLASSIFIER._replace(remembers=True),
     "SwinModel": _Known("AutoModel", _pooled, remembers=True),
     "SwinForMaskedImageModeling": _Known("AutoModelForMaskedImageModeling", _picture, remembers=True),

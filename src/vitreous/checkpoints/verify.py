@@ -52,6 +52,7 @@ from vitreous.models.config import (
     MaskedTokensConfig,
     ModelConfig,
     SimMIMConfig,
+    YolosConfig,
 )
 
 BOUNDS = {torch.float32: 1e-4, torch.float64: 1e-9}  # of the largest answer
@@ -312,7 +313,7 @@ def _asked(checkpoint: Checkpoint) -> Callable[[Tensor, Hidden], Tensor]:
             return model(images, hidden.mask)[0]
         if isinstance(model.config, DVAEConfig):
             return answer_of(model, images)
-        if isinstance(model.config, DetrConfig):
+        if isinstance(model.config, DetrConfig | YolosConfig):
             return torch.cat(model(images)[:2], dim=-1)
         return model(images)[0] / checkpoint.temperature
 
@@ -322,7 +323,7 @@ def _asked(checkpoint: Checkpoint) -> Callable[[Tensor, Hidden], Tensor]:
 def _views(preprocess: Preprocess, size: Size, photographs: Sequence[Photograph]) -> Tensor:
     """(B, C, h, w) float32: as the model sees them, or squashed to another size than its own."""
     if size != preprocess.size or preprocess.longest is not None:  # else every picture has a size of its own
-        preprocess = replace(preprocess, size=size, shorter=None, longest=None, squashed=None)
+        preprocess = replace(preprocess, size=size, shorter=None, longest=None, multiple=1, squashed=None)
     return torch.stack([preprocess(photograph.picture).image for photograph in photographs])
 
 

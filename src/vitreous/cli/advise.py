@@ -9,9 +9,10 @@ import typer
 
 from vitreous.cli.files import check_output, check_source, write_result
 from vitreous.cli.output import Progress, complain, duration, percent, show, show_json, show_table
-from vitreous.errors import ConfigError
+from vitreous.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
+    from vitreous.data.collection import Collection
     from vitreous.training.advisor.advise import Moment
 
 UNITS = {"s": 1, "m": 60, "h": 3600}
@@ -47,6 +48,7 @@ def advise(
     splits = read_data(data, seed=seed)
     for part in splits[:3]:
         if part is not None:
+            _refuse_marked(part)
             part.refuse_tags("vitreous advise (it compares accuracies)")
     candidates = plan(data, splits, sources or (), seed=seed)
     with Progress("comparing", quiet=json) as progress:
@@ -70,6 +72,15 @@ def advise(
         _show(plain, output)
     if plain["recommended"] is None:
         raise typer.Exit(1)
+
+
+def _refuse_marked(part: "Collection") -> None:
+    if part.detects or part.segments:
+        told = "objects are marked on its pictures" if part.detects else "each pixel has a class"
+        raise DataError(
+            f"{part.name}: {told}, and vitreous advise compares ways to tell what a whole picture shows; give"
+            " pictures with labels, or go on with vitreous train and a detr_* or segformer_* model"
+        )
 
 
 def parse_budget(text: str) -> float:

@@ -38,6 +38,7 @@ def choose_run(data: str, output: Path, settings: Sequence[str]) -> Chosen:
     """
     from vitreous.data.folder import read_data
     from vitreous.training.choice import choose, reasons
+    from vitreous.training.choice_of_places import choose_places, reasons_of_places
     from vitreous.training.config import with_settings
     from vitreous.training.facts import facts_of
     from vitreous.training.output import check_free
@@ -52,9 +53,13 @@ def choose_run(data: str, output: Path, settings: Sequence[str]) -> Chosen:
     from vitreous.predictor import pick_device
 
     facts = facts_of(splits, seed=said.seed, device=pick_device(said.device).type)
-    choice = choose(facts, data, str(output))
+    if facts.places is None:
+        choice = choose(facts, data, str(output))
+        config = with_settings(choice.config, settings)
+        return Chosen(config, tuple(reasons(config, facts, choice.dearest)))
+    choice = choose_places(facts, data, str(output))
     config = with_settings(choice.config, settings)
-    return Chosen(config, tuple(reasons(config, facts, choice.dearest)))
+    return Chosen(config, tuple(reasons_of_places(config, facts, choice.dearest)))
 
 
 def tell(config: "TrainConfig", notes: Sequence[str], say: Callable[[str], None]) -> "TrainConfig":

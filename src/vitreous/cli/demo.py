@@ -261,9 +261,9 @@ def _report(
 
 def _examples(predictor: "Predictor", splits: "Splits") -> list["Example"]:
     """Test pictures with the relevance of the answer laid over them, the wrong answers first."""
-    from vitreous.errors import PictureError
     from vitreous.explain.explanation import explain
     from vitreous.explain.overlay import overlay
+    from vitreous.predictor import Answer
     from vitreous.report.run_page import Example
 
     assert splits.test is not None
@@ -272,7 +272,7 @@ def _examples(predictor: "Predictor", splits: "Splits") -> list["Example"]:
         for (sample, answer), label in zip(
             predictor.predict(splits.test.samples), splits.test.labels, strict=True
         )
-        if not isinstance(answer, PictureError)
+        if isinstance(answer, Answer)
     ]
     judged.sort(key=lambda one: one[1] == one[2].label)  # stable: the wrong ones, then the data's order
     return [

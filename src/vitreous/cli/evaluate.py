@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vitreous.cli.files import check_source, write_result
+from vitreous.cli.files import check_source
+from vitreous.cli.marked import show_marked
 from vitreous.cli.output import Progress, complain, percent, show, show_json, show_table
 from vitreous.cli.several import show_several
+from vitreous.cli.source_kind import wanted_by
 from vitreous.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,19 +22,27 @@ CLASSES_SHOWN = 30
 def evaluate(
     source: Annotated[str, typer.Argument(help="A run, a model directory or a file of weights.")],
     data: Annotated[
-        str, typer.Argument(help="Labelled pictures: class folders, a CSV, 'digits' or 'scenes'.")
+        str,
+        typer.Argument(help="Pictures with labels, objects or masks: folders, CSV, COCO, 'digits', ..."),
     ],
     split: Annotated[
         str, typer.Option(help="auto (the held-out part), train, validation, test or all.")
     ] = "auto",
     output: Annotated[
-        Path | None, typer.Option(help="A folder for scores.json and confusion.svg and .png.")
+        Path | None,
+        typer.Option(help="A folder for scores.json, figures and, of marked pictures, gallery.html."),
     ] = None,
     name: Annotated[
         str | None, typer.Option(help="The model's catalog name, if the weights do not say it.")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
-    batch_size: Annotated[int, typer.Option(help="Pictures at a time.", min=1)] = 64,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Pictures at a time; 64, or 8 of marked ones.", min=1)
+    ] = None,
+    window: Annotated[
+        int | None,
+        typer.Option(help="Tell classes of pixels by windows of so many pixels of large pictures.", min=1),
+    ] = None,
     allow_unreadable: Annotated[
         bool, typer.Option("--allow-unreadable", help="Judge the rest where files cannot be read.")
     ] = False,
@@ -42,39 +52,61 @@ def evaluate(
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Judge a model on labelled pictures.
+    """Judge a model on pictures whose truth is known.
 
-    Prints accuracy and calibration with their 95% intervals, and precision and recall of every class.
+    Prints accuracy and calibration with their 95% intervals, and precision and recall of every class; of a
+    detector the twelve figures of COCO, of a model that tells the class of each pixel mean and boundary IoU.
     """
     check_source(source)
     if output is not None and output.exists() and not output.is_dir():
         raise InputError(f"{output}: a file; wanted the name of a folder for the results")
+    wanted = wanted_by(source)
+    if neighbours:
+        _refuse_marked(wanted is not None)
+    if wanted == "detection":
+        from vitreous.evaluation.detection import faster_coco_eval
+
+        faster_coco_eval()
     from vitreous.data.folder import read_data
 
-    splits = read_data(data)  # what is wrong with the data is said before torch is imported
+    splits = read_data(data, wanted=wanted)  # what is wrong with the data is said before torch is imported
     if neighbours:
         _check_neighbours(splits, output)
     from vitreous.evaluation.evaluate import evaluate as judge
+    from vitreous.evaluation.evaluate import to_judge
+    from vitreous.evaluation.judged import WANTED
     from vitreous.predictor import load
 
     predictor = load(source, name=name, device=device)
     if neighbours:
-        _judge_neighbours(predictor, splits, data, split, batch_size, allow_unreadable, json)
+        _refuse_marked(predictor.says != "classes")
+        _judge_neighbours(predictor, splits, data, split, batch_size or 64, allow_unreadable, json)
         return
+    # Only its reader can tell of some weights for what data they are; then that is read once more.
+    fitting = WANTED[predictor.says] == wanted
+    pictures = _split_as_trained(predictor, splits, data) if fitting else data
     with Progress(f"evaluating on {data}", quiet=json) as progress:
         result = judge(
             predictor,
-            _split_as_trained(predictor, splits, data),
+            pictures,
             split=split,
             batch_size=batch_size,
             allow_unreadable=allow_unreadable,
             progress=progress,
+            window=window,
         )
-    written = [] if output is None else _write(result, output)
+    written = []
+    if output is not None:
+        from vitreous.cli.scores_files import write_scores
+
+        _, judged, _ = to_judge(predictor, pictures, split)
+        written = write_scores(result, output, predictor, judged, window=window)
     if json:
         show_json(result)
         return
-    if result.get("answers") == "several":
+    if predictor.says != "classes":
+        show_marked(result)
+    elif result.get("answers") == "several":
         show_several(result)
     else:
         _show(result)
@@ -84,13 +116,23 @@ def evaluate(
         complain(f"left out {row['name']}: {row['reason']}")
 
 
+def _refuse_marked(marked: bool) -> None:
+    if marked:
+        raise InputError(
+            "--neighbours tells which class a whole picture shows, and this model finds objects or tells the"
+            " class of each pixel; leave it out"
+        )
+
+
 def _check_neighbours(splits: "Splits", output: Path | None) -> None:
     from vitreous.data.folder import check_trainable
+    from vitreous.evaluation.judged import check_told
 
     if output is not None:
         raise InputError("--neighbours writes no files; leave out --output, or take --json")
     check_trainable(splits if splits.validation is not None else splits._replace(validation=splits.test))
     if splits.train is not None:
+        check_told("classes", splits.train)
         splits.train.refuse_tags("--neighbours")
 
 
@@ -199,30 +241,3 @@ def _top(result: dict[str, Any]) -> list[list[str]]:
 def _measure(title: str, value: float, interval: list[float] | None) -> list[str]:
     ends = "" if interval is None else f"{percent(interval[0])} to {percent(interval[1])}"
     return [title, percent(value), ends]
-
-
-def _write(result: dict[str, Any], output: Path) -> list[Path]:
-    """Scores and the picture of the confusion matrix; the paths of what was written."""
-    import json
-
-    from vitreous.report.figures import confusion_figure
-
-    contents: dict[str, str | bytes] = {
-        "scores.json": json.dumps({"made_by": "vitreous"} | result, indent=2, ensure_ascii=False) + "\n"
-    }
-    if result.get("confusion") is not None:
-        figure = confusion_figure(*_occurring(result))
-        contents |= {"confusion.svg": figure.encode(".svg"), "confusion.png": figure.encode(".png")}
-    for name, content in contents.items():
-        write_result(output / name, content)
-    return [output / name for name in contents]
-
-
-def _occurring(result: dict[str, Any]) -> tuple[list[list[int]], list[str]]:
-    """The confusion of the classes that pictures or answers have, where the data has some of them only."""
-    confusion, classes = result["confusion"], result["classes"]
-    if result["data"]["note"] is None:
-        return confusion, classes
-    answered = [any(column) for column in zip(*confusion, strict=True)]
-    kept = [index for index, row in enumerate(confusion) if any(row) or answered[index]]
-    return [[confusion[row][column] for column in kept] for row in kept], [classes[index] for index in kept]

@@ -13,6 +13,7 @@ from vitreous.errors import CheckpointError, InputError, StorageError, nearest
 
 MARK = b"vitreous"  # near the start of each result, as its maker
 LOOKED_AT = 4096  # bytes in which it must stand
+NOTHING = 3  # bytes in which there is nothing to lose: an empty list of JSON and a line end
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
@@ -50,7 +51,7 @@ def check_output(path: Path, suffixes: Sequence[str], *, inputs: Sequence[Path] 
 
 def refuse_strange(path: Path) -> None:
     """InputError where a file is there that vitreous has not made: only its own results are replaced."""
-    if path.is_file() and path.stat().st_size:
+    if path.is_file() and path.stat().st_size > NOTHING:
         with path.open("rb") as file:
             if MARK not in file.read(LOOKED_AT):
                 raise InputError(f"{path}: vitreous did not make this file; remove it, or give another name")

@@ -163,7 +163,13 @@ def _answers(values: Mapping[str, Any], preprocess: "Preprocess | None") -> Iter
 def _preprocessing(preprocess: "Preprocess") -> str:
     """One sentence."""
     size = _sides(preprocess.size)
-    if preprocess.shorter is not None:
+    if preprocess.longest is not None:
+        how = (
+            f"shorter side to {preprocess.shorter}, longer one at most {preprocess.longest},"
+            f" {preprocess.interpolation}; nothing is cut off"
+        )
+        how += f"; sides down to multiples of {preprocess.multiple}" if preprocess.multiple > 1 else ""
+    elif preprocess.shorter is not None:
         how = f"shorter side to {preprocess.shorter} {preprocess.interpolation}, centre {size}"
     elif preprocess.squashed is not None:
         how = f"squashed to {_sides(preprocess.squashed)} {preprocess.interpolation}, centre {size}"

@@ -1,7 +1,8 @@
 """The report that ``vitreous train`` leaves in a run: RUN/report.html.
 
 What was measured, where the weights come from, and how to go on; of a run that learnt without labels also
-what its model makes of held-out pictures.
+what its model makes of held-out pictures, and of one that learnt objects or pixels how held-out pictures are
+judged.
 """
 
 import json
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from vitreous.cli.files import write_result
 from vitreous.cli.output import duration, percent
+from vitreous.cli.run_marked import Looked, look_at
 from vitreous.errors import VitreousError
 
 if TYPE_CHECKING:
@@ -28,6 +30,8 @@ TITLES = {
     "masked_pixels": "A model that rebuilds hidden squares (SimMIM)",
     "visual_tokens": "A model that tells visual tokens (BEiT)",
     "tokenizer": "A tokenizer (dVAE)",
+    "detection": "A detector",
+    "segmentation": "A model for the class of each pixel",
 }
 FILES = {
     "best": "the weights that were best on validation: every verb reads the run's folder as these",
@@ -69,15 +73,19 @@ def write_report(run: "Run", config: "TrainConfig", commands: Sequence[str], *, 
     training: Mapping[str, Any] = kept.get("training", {})
     before: Mapping[str, float] = training.get("before", {})
     gallery, rebuilding = _gallery(run, config)
+    looked = look_at(run, config)
     curves = [{"epoch": 0, **before}, *metrics] if before else metrics
     page = run_page(
         RunReport(
             title=f"{TITLES.get(config.task.kind, 'A model')} on {PurePath(config.data).name or config.data}",
             lead=kept.get("data", {}).get("how", ""),
             summary=_tiles(run, metrics, before, resumed),
-            warnings=_warnings(metrics, training),
+            warnings=_warnings(metrics, training) + ([looked.warning] if looked.warning else []),
             gallery=gallery,
             rebuilding=rebuilding,
+            marked=looked.result,
+            marked_note=_note(looked),
+            sections=looked.sections,
             metrics=curves if len(curves) > 1 else (),
             lineage=_ancestry(config, kept, run),
             commands=commands,
@@ -134,8 +142,15 @@ def _tiles(
     return tiles
 
 
+def _note(looked: Looked) -> str:
+    some = f"{looked.pictures} of {looked.of} validation pictures, evenly chosen"
+    which = some if looked.pictures < looked.of else f"The {looked.of} validation pictures"
+    return f"{which}, judged with the best weights. Intervals hold 95% of resamples of the pictures."
+
+
 def _told(name: str, value: float) -> str:
-    if any(kind in name for kind in ("accuracy", "precision", "exact_match")):
+    shares = ("accuracy", "precision", "exact_match", "iou", "matched_right")
+    if any(kind in name for kind in shares) or name in ("ap", "ap50", "ap75"):
         return percent(value)
     if name == "effective_rank":
         return f"{value:.1f}"

@@ -176,10 +176,10 @@ def _show(run: "Run", config: "TrainConfig", json: bool, report: Path | None) ->
 
 
 def _ways_on(config: "TrainConfig") -> list[str]:
-    from vitreous.tasks.config import needs_labels
+    from vitreous.tasks.config import truth_of
 
     run, data = quote(config.output), quote(config.data)
-    if needs_labels(config.task):
+    if truth_of(config.task) != "nothing":
         alone = [f"inspect {run}/adapter"] if config.tuning.train == "lora" else []
         return [f"evaluate {run} {data}", f"predict {run} PICTURE...", *alone]
     if config.task.kind == "tokenizer":

@@ -3,6 +3,7 @@
 Shapes: n objects.
 """
 
+import hashlib
 from collections import Counter
 from typing import NamedTuple
 
@@ -27,6 +28,7 @@ class Marks(NamedTuple):
     tiny      objects narrower than ``SMALLEST_OBJECT``, as "name: class, width x height"
     repeated  objects that are marked twice, as "name: class"
     broken    masks that could not be read, as lines
+    told      by the names of pictures, a hash of all that is marked on each
     """
 
     pictures: dict[str, int]
@@ -35,6 +37,7 @@ class Marks(NamedTuple):
     tiny: list[str]
     repeated: list[str]
     broken: list[str]
+    told: dict[str, bytes]
 
 
 class _Mark(NamedTuple):
@@ -42,6 +45,7 @@ class _Mark(NamedTuple):
     tiny: tuple[str, ...] = ()
     repeated: tuple[str, ...] = ()
     broken: str = ""
+    told: bytes = b""
 
 
 def marks_of(collection: Collection) -> Marks:
@@ -61,6 +65,7 @@ def marks_of(collection: Collection) -> Marks:
         [text for one in looked for text in one.tiny],
         [text for one in looked for text in one.repeated],
         [one.broken for one in looked if one.broken],
+        {sample.name: one.told for sample, one in pairs},
     )
 
 
@@ -74,7 +79,7 @@ def _look_at(sample: Sample, classes: tuple[str, ...]) -> _Mark:
         numbers, counts = np.unique(region, return_counts=True)
         found = dict(zip(numbers.tolist(), counts.tolist(), strict=True))
         found.pop(ignored_of(len(classes)), None)
-        return _Mark(found)
+        return _Mark(found, told=hashlib.sha256(np.ascontiguousarray(region).data).digest())
     if objects is None:
         return _Mark({})
     sides = objects.boxes[:, 2:] - objects.boxes[:, :2]
@@ -84,7 +89,8 @@ def _look_at(sample: Sample, classes: tuple[str, ...]) -> _Mark:
         for place in narrow
     ]
     twice = [f"{sample.name}: {classes[objects.labels[place]]}" for place in _repeated(objects)]
-    return _Mark(dict(Counter(objects.labels.tolist())), tuple(tiny), tuple(twice))
+    amounts = dict(Counter(objects.labels.tolist()))
+    return _Mark(amounts, tuple(tiny), tuple(twice), told=objects.digest())
 
 
 def _repeated(objects: Objects) -> NDArray[np.intp]:

@@ -157,6 +157,7 @@ class Preprocess:
                    None squashes the whole picture to ``size``
     longest        with ``shorter``: the whole picture is kept, its longer side at most this many pixels, and
                    views have different sizes; ``size`` is then only what the model was made for
+    multiple       with ``longest``: both sides are then rounded down to multiples of so many pixels
     squashed       without ``shorter``: the whole picture is squashed to this (height, width) first, and
                    the centre of ``size`` cut out of that
     crop_rounding  where half a pixel is left over, the crop starts at the even neighbour ("even", as
@@ -170,6 +171,7 @@ class Preprocess:
     size: tuple[int, int] = (224, 224)
     shorter: int | None = 256
     longest: int | None = None
+    multiple: int = 1
     squashed: tuple[int, int] | None = None
     crop_rounding: Literal["even", "down"] = "even"
     interpolation: str = "bilinear"
@@ -191,6 +193,11 @@ class Preprocess:
             raise ConfigError(
                 f"longest is {self.longest!r} beside shorter {self.shorter!r}; wanted pixels, as many as"
                 " shorter or more, or None to cut out size"
+            )
+        if not _is_pixels(self.multiple) or (self.longest is None and self.multiple > 1):
+            raise ConfigError(
+                f"multiple is {self.multiple!r} beside longest {self.longest!r}; wanted pixels, and 1 without"
+                " longest"
             )
         if self.squashed is not None and (
             self.shorter is not None
@@ -244,7 +251,7 @@ class Preprocess:
     def placement(self, source: tuple[int, int]) -> Placement:
         """Where the view of a picture of (H, W) pixels lies on it."""
         if self.shorter is not None and self.longest is not None:
-            sides = _keep_within(source, self.shorter, self.longest)
+            sides = _keep_within(source, self.shorter, self.longest, self.multiple)
             return Placement(source, sides, (0, 0), sides)
         kept = None if self.shorter is None else _keep_ratio(source, self.shorter)
         sides = kept or self.squashed or self.size
@@ -291,12 +298,14 @@ def _keep_ratio(source: tuple[int, int], shorter: int) -> tuple[int, int]:
     return shorter, int(shorter * width / height)
 
 
-def _keep_within(source: tuple[int, int], shorter: int, longest: int) -> tuple[int, int]:
-    # As transformers' processors of DETR do: the shorter side is rounded, the longer one then cut down.
+def _keep_within(source: tuple[int, int], shorter: int, longest: int, multiple: int) -> tuple[int, int]:
+    # As transformers' processors of DETR do: the shorter side is rounded, the longer one then cut down. Those
+    # of YOLOS take multiples of 16 of both.
     height, width = source
     short, long = min(source), max(source)
     wanted = min(float(shorter), longest * short / long)
-    side, other = max(1, round(wanted)), max(1, int(wanted * long / short))
+    exact = round(wanted), int(wanted * long / short)
+    side, other = (max(multiple, pixels - pixels % multiple) for pixels in exact)
     return (other, side) if width <= height else (side, other)
 
 

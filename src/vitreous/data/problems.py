@@ -13,13 +13,13 @@ OVERHANG = 2.0  # pixels that a box may reach beyond its picture, by rounding
 OVERHANG_SHARE = 0.01  # or this share of the side, if that is more
 
 KINDS = {
-    "annotation_json": "annotation file beyond reading",
+    "annotation_json": "file of annotations beyond reading",
     "annotation_category": "object of an unknown class",
     "annotation_area": "object without area",
-    "annotation_outside": "box outside its picture",
-    "annotation_mask": "mask that does not fit its picture",
+    "annotation_outside": "box outside the picture",
+    "annotation_mask": "mask at odds with the picture",
     "annotation_class": "mask with a class beyond the list",
-    "annotation_missing": "annotated picture that is missing or unreadable",
+    "annotation_missing": "picture with annotations, missing or unreadable",
     "annotation_duplicate": "case of an id or a picture told twice",
     "annotation_size": "picture of another size than annotated",
     "annotation_value": "annotation with values that mean nothing",

@@ -79,7 +79,8 @@ def detection_scores(
     32 x 32 pixels, large above 96 x 96; ``ar_10`` the mean recall of the 10 surest answers of each class and
     picture. What there are no objects for is None, as is the average precision of a class that no picture
     shows. ``by`` "masks" measures overlaps and areas of masks. ``intervals`` holds 95% of resamples of the
-    pictures for ``ap50``, drawn from ``seed``.
+    pictures for ``ap50``, drawn from ``seed``. ``precision_at_recall`` holds the precision at recalls of 0,
+    0.01, ... 1, the mean over classes, for some overlaps; each class has its own for an overlap of 0.5.
 
     Raises:
         MissingPackage: faster-coco-eval is not installed; the message has the line that installs it.
@@ -102,6 +103,11 @@ def detection_scores(
         "by": by,
         **figures,
         "intervals": {"ap50": _interval(coco, predictions, truths, classes, by, seed)} if interval else {},
+        "precision_at_recall": {
+            "0.50": _curve(precision[:1]),
+            "0.75": _curve(precision[5:6]),
+            "0.50 to 0.95": _curve(precision),
+        },
         "per_class": [
             {
                 "class": name,
@@ -112,6 +118,7 @@ def detection_scores(
                 "objects": int(objects[number]),
                 "crowds": int(crowds[number]),
                 "answers": int(said[number]),
+                "precision_at_recall": _curve(precision[:1, :, number : number + 1]),
             }
             for number, name in enumerate(classes)
         ],
@@ -245,6 +252,13 @@ def _told(value: float) -> float | None:
 def _mean(values: NDArray[np.float64]) -> float | None:
     known = values[values > -1]
     return float(known.mean()) if known.size else None
+
+
+def _curve(precision: NDArray[np.float64]) -> list[float]:
+    """(overlaps, recalls, K) -> the mean precision at each recall, to four places; empty where no class has
+    an object."""
+    there = precision[:, :, (precision > -1).all(axis=(0, 1))]
+    return np.round(there.mean(axis=(0, 2)), 4).tolist() if there.size else []
 
 
 def _say_nothing(*words: object) -> None:

@@ -8,7 +8,7 @@ Shapes: m answers and n objects of a picture; K classes. Boxes are left, top, ri
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -96,7 +96,11 @@ def detection_mistakes(
 ) -> dict[str, Any]:
     """Pictures by name, their answers and truth -> as plain values: how many mistakes there are of each
     kind, the pairs of classes that are most confused, the pictures with the least F1 first, and the mistakes
-    of the surest answers with their boxes."""
+    of the surest answers with their boxes. ``confusion`` (K + 1, K + 1) counts objects by their class, in
+    rows, and what they were taken for; the last row is what was found where no object is, the last column
+    objects that were not found, or not well enough."""
+    nothing = len(classes)
+    confusion = np.zeros((nothing + 1, nothing + 1), dtype=np.int64)
     kinds: Counter[Kind] = Counter()
     pairs: Counter[tuple[int, int]] = Counter()
     pictures, rows = [], []
@@ -110,7 +114,19 @@ def detection_mistakes(
             for mistake in judged.mistakes
             if mistake.kind == "confused" and mistake.object is not None and mistake.answer is not None
         )
-        pictures.append({"name": name, "f1": judged.f1, "mistakes": len(judged.mistakes)})
+        for answer, place in judged.right:
+            confusion[objects.labels[place], found.labels[answer]] += 1
+        for true, said in _unfitting(judged, found, objects, nothing):
+            confusion[true, said] += 1
+        pictures.append(
+            {
+                "name": name,
+                "f1": judged.f1,
+                "right": len(judged.right),
+                "mistakes": len(judged.mistakes),
+                "confused": sum(mistake.kind == "confused" for mistake in judged.mistakes),
+            }
+        )
         rows += [_plain(name, mistake, found, objects, classes) for mistake in judged.mistakes]
     rows.sort(key=lambda row: -(row["score"] or 0.0))
     return {
@@ -121,9 +137,31 @@ def detection_mistakes(
             {"class": classes[true], "said": classes[said], "times": times}
             for (true, said), times in sorted(pairs.items(), key=lambda item: (-item[1], item[0]))[:LISTED]
         ],
+        "confusion": confusion.tolist(),
         "pictures": sorted(pictures, key=lambda row: row["f1"]),
         "mistakes": rows[:LISTED],
     }
+
+
+def _unfitting(judged: Judged, found: Found, objects: Objects, nothing: int) -> Iterator[tuple[int, int]]:
+    """The mistakes of a picture as (class, what it was taken for), ``nothing`` where one of them is not
+    there. An object that was taken for several others, or twice for one, counts once."""
+    taken = {place for _, place in judged.right}
+    for mistake in sorted(judged.mistakes, key=lambda one: KINDS.index(one.kind)):
+        said = nothing if mistake.answer is None else int(found.labels[mistake.answer])
+        if mistake.object is None or mistake.object in taken:
+            yield nothing, said
+            continue
+        true = int(objects.labels[mistake.object])
+        if mistake.kind in ("confused", "missed"):
+            taken.add(mistake.object)
+            yield true, said
+        elif mistake.kind == "misplaced":
+            taken.add(mistake.object)
+            yield true, nothing
+            yield nothing, said
+        else:
+            yield nothing, said
 
 
 def _kind(overlaps: Floats, same: NDArray[np.bool_]) -> tuple[Kind, int | None]:

@@ -1,42 +1,29 @@
 """Run a predictor over labelled pictures and say how good it is, on which pictures, and why on those."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from os import PathLike, fspath
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vitreous.data.collection import Collection, Sample, Splits
 from vitreous.data.folder import read_data
+from vitreous.data.layouts import Wanted
 from vitreous.errors import ConfigError, DataError, PictureError, nearest
 from vitreous.evaluation import tagging
 from vitreous.evaluation.classification import scores, softmax
+from vitreous.evaluation.judged import WANTED, Answered, Judged, Progress, check_told
 from vitreous.evaluation.matching import match
-
-if TYPE_CHECKING:
-    from vitreous.checkpoints.file import Answers
+from vitreous.evaluation.objects import judge_objects
+from vitreous.evaluation.regions import judge_regions
+from vitreous.models.config import Says
 
 PARTS = ("auto", "train", "validation", "test", "all")
 MISTAKES = 50  # how many of the surest wrong answers a result names
-
-Progress = Callable[[int, int], None]
-
-
-class Judged(Protocol):
-    """What is evaluated: anything that has logits for pictures and names for their classes."""
-
-    classes: tuple[str, ...]
-    temperature: float
-    lineage: dict[str, Any]
-    answers: "Answers"
-
-    def logits(
-        self, samples: Iterable[Sample], batch_size: int = 32
-    ) -> Iterator[tuple[Sample, NDArray[np.float32] | PictureError]]:
-        """Samples -> (sample, logits (K,) or the error) in the same order."""
-        ...
+AT_ONCE = {"classes": 64, "objects": 8, "regions": 8}  # pictures, where nothing is asked
 
 
 class Part(NamedTuple):
@@ -52,67 +39,39 @@ def evaluate(
     data: Collection | Splits | str | PathLike[str],
     *,
     split: str = "auto",
-    batch_size: int = 64,
+    batch_size: int | None = None,
     allow_unreadable: bool = False,
     progress: Progress | None = None,
+    window: int | None = None,
 ) -> dict[str, Any]:
     """Every figure of ``classification.scores``, as plain values, and what was judged; those of
-    ``tagging.scores`` where pictures may show several classes.
+    ``tagging.scores`` where pictures may show several classes; of a model that finds objects those of
+    ``objects.judge_objects``, of one that tells the class of each pixel those of ``regions.judge_regions``.
 
     ``split`` is train, validation, test, all, or auto: the test part of the data, else its validation
     part; of data that was split by a seed, the held-out test part if the model was trained on the rest,
     else all of it. The result adds ``data`` (name, part, why, fingerprint, how many classes it has, and a
     note where they are not called as the model's), ``unreadable`` files and the ``mistakes`` that the model
     was surest of. ``progress`` is told (done, total) pictures. ``matching`` says which classes are the same.
+    ``batch_size`` pictures are looked at at a time; None takes ``AT_ONCE``. What tells the class of each
+    pixel looks at the whole picture, or with ``window`` at windows of so many of its pixels.
 
     Raises:
-        DataError: classes that differ from the model's, one label a picture against several, data without
-            labels, a part that is not there, or files that cannot be read, all of them named (unless
-            ``allow_unreadable``).
-        ConfigError: an unknown split, or a model without classes.
+        DataError: classes that differ from the model's, data that tells something else of its pictures than
+            the model, or nothing, a part that is not there, or files that cannot be read, all of them named
+            (unless ``allow_unreadable``).
+        ConfigError: an unknown split, a model without classes, or a window that it has no use for.
+        MissingPackage: what computes COCO's figures is not installed.
     """
-    if split not in PARTS:
-        raise ConfigError(f"unknown split {split!r}; wanted one of {', '.join(PARTS)}{nearest(split, PARTS)}")
-    if not predictor.classes:
-        raise ConfigError(
-            "the model tells no classes apart, so there is nothing to judge; wanted a classifier: tune one"
-            " from these weights with vitreous train --from"
-        )
-    lineage = predictor.lineage.get("data", {})
-    part = choose(_splits(data, lineage), lineage, split)
-    _check_answers(predictor, part.collection)
-    collection, note = match(part.collection, predictor.classes)
-    total = len(collection)
-    kept: list[int] = []
-    rows: list[NDArray[np.float32]] = []
-    judged: list[Sample] = []
-    unreadable: list[PictureError] = []
-    truths: NDArray[Any] = collection.tags() if collection.tagged else np.asarray(collection.labels)
-    for place, (sample, row) in enumerate(predictor.logits(collection.samples, batch_size)):
-        if isinstance(row, PictureError):
-            unreadable.append(row)
-        else:
-            judged.append(sample)
-            kept.append(place)
-            rows.append(row)
-        if progress is not None:
-            progress(place + 1, total)
-    if unreadable and not allow_unreadable:
-        listed = "; ".join(map(str, unreadable))
-        raise DataError(
-            f"{len(unreadable)} of {total} pictures cannot be read: {listed}; mend or remove them,"
-            " or allow unreadable ones (--allow-unreadable), which are then counted"
-        )
-    if not judged:
-        raise DataError(f"{collection.name}: none of its {total} pictures can be read")
-    logits, truth = np.stack(rows), truths[kept]
-    if collection.tagged:
-        result = tagging.scores(logits, truth, predictor.classes)
-        mistakes = tagging.mistakes([sample.name for sample in judged], logits, truth, predictor.classes)
-    else:
-        fitted = None if predictor.temperature == 1.0 else predictor.temperature
-        result = scores(logits, truth, predictor.classes, temperature=fitted)
-        mistakes = _mistakes(judged, logits, truth, predictor)
+    part, collection, note = to_judge(predictor, data, split)
+    judge = _judge_of(predictor.says, window)
+    result, unreadable = judge(
+        predictor,
+        collection,
+        batch_size=AT_ONCE[predictor.says] if batch_size is None else batch_size,
+        allow_unreadable=allow_unreadable,
+        progress=progress,
+    )
     return result | {
         "data": {
             "name": collection.name,
@@ -123,8 +82,72 @@ def evaluate(
             "note": note,
         },
         "unreadable": [{"name": error.name, "reason": error.reason} for error in unreadable],
-        "mistakes": mistakes,
     }
+
+
+def _judge_of(says: Says, window: int | None) -> Callable[..., tuple[dict[str, Any], list[PictureError]]]:
+    if says == "regions":
+        return partial(judge_regions, window=window)
+    if window is not None:
+        raise ConfigError("a window is for models that tell the class of each pixel; leave it out")
+    return judge_objects if says == "objects" else _judge_classes
+
+
+def to_judge(
+    predictor: Judged, data: Collection | Splits | str | PathLike[str], split: str = "auto"
+) -> tuple[Part, Collection, str | None]:
+    """The pictures that ``evaluate`` judges: the part of the data, the same with the model's classes, and
+    what is to be known of those; all before the model is asked anything.
+
+    Raises:
+        DataError, ConfigError: as ``evaluate``, but for pictures that cannot be read.
+    """
+    if split not in PARTS:
+        raise ConfigError(f"unknown split {split!r}; wanted one of {', '.join(PARTS)}{nearest(split, PARTS)}")
+    if not predictor.classes:
+        raise ConfigError(
+            "the model tells no classes apart, so there is nothing to judge; wanted a classifier: tune one"
+            " from these weights with vitreous train --from"
+        )
+    lineage = predictor.lineage.get("data", {})
+    part = choose(_splits(data, lineage, WANTED[predictor.says]), lineage, split)
+    check_told(predictor.says, part.collection)
+    _check_answers(predictor, part.collection)
+    return part, *match(part.collection, predictor.classes)
+
+
+def _judge_classes(
+    predictor: Judged,
+    collection: Collection,
+    *,
+    batch_size: int,
+    allow_unreadable: bool,
+    progress: Progress | None,
+) -> tuple[dict[str, Any], list[PictureError]]:
+    """The figures of a classifier with its ``mistakes``, and the pictures that cannot be read."""
+    kept: list[int] = []
+    rows: list[NDArray[np.float32]] = []
+    judged: list[Sample] = []
+    truths: NDArray[Any] = collection.tags() if collection.tagged else np.asarray(collection.labels)
+    answered = Answered(
+        predictor.logits(collection.samples, batch_size),
+        collection,
+        allow_unreadable=allow_unreadable,
+        progress=progress,
+    )
+    for place, sample, row in answered:
+        judged.append(sample)
+        kept.append(place)
+        rows.append(row)
+    logits, truth = np.stack(rows), truths[kept]
+    if collection.tagged:
+        result = tagging.scores(logits, truth, predictor.classes)
+        mistakes = tagging.mistakes([sample.name for sample in judged], logits, truth, predictor.classes)
+    else:
+        fitted = None if predictor.temperature == 1.0 else predictor.temperature
+        result = scores(logits, truth, predictor.classes, temperature=fitted)
+        mistakes = _mistakes(judged, logits, truth, predictor)
+    return result | {"mistakes": mistakes}, answered.unreadable
 
 
 def _check_answers(predictor: Judged, collection: Collection) -> None:
@@ -187,12 +210,14 @@ def align(collection: Collection, classes: Sequence[str]) -> Collection:
     return match(collection, classes).collection
 
 
-def _splits(data: Collection | Splits | str | PathLike[str], lineage: Mapping[str, Any]) -> Splits:
+def _splits(
+    data: Collection | Splits | str | PathLike[str], lineage: Mapping[str, Any], wanted: Wanted | None
+) -> Splits:
     if isinstance(data, Splits):
         return data
     if isinstance(data, Collection):
         return Splits(None, None, data, "one collection")
-    return read_data(fspath(data), seed=int(lineage.get("seed", 0)))
+    return read_data(fspath(data), seed=int(lineage.get("seed", 0)), wanted=wanted)
 
 
 def _joined(splits: Splits) -> Collection:

@@ -1,5 +1,6 @@
 """Labels of a data set as places among a model's classes: by name, and of ImageNet by WordNet id too."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -27,7 +28,8 @@ def match(collection: Collection, classes: Sequence[str]) -> Matched:
 
     The same names in whatever order are the same classes. Otherwise classes of ImageNet are told by their
     WordNet ids, whichever side has ids and whichever names; and of a model that knows one of ImageNet's
-    whole lists the data may have only some of the classes: its answers may then be any of them still.
+    whole lists the data may have only some of the classes: its answers may then be any of them still. Where
+    objects or pixels are marked it may have only some of the classes of any model.
 
     Raises:
         DataError: no labels, or classes that differ; both are listed.
@@ -39,6 +41,8 @@ def match(collection: Collection, classes: Sequence[str]) -> Matched:
     place = {name: index for index, name in enumerate(classes)}
     if len(place) == len(classes) and set(collection.classes) == set(place):
         return Matched(_moved(collection, [place[name] for name in collection.classes], classes), None)
+    if collection.detects or collection.segments:
+        return _some(collection, tuple(classes))
     places = imagenet.places(collection.classes, classes)
     known = [index for index in places if index is not None]
     whole = imagenet.recognised(classes)
@@ -51,6 +55,21 @@ def match(collection: Collection, classes: Sequence[str]) -> Matched:
             f"the data has {len(known):,} of the model's {len(classes):,} classes ({whole.title});"
             f" every score is over all {len(classes):,}"
         )
+    return Matched(_moved(collection, known, classes), note)
+
+
+def _some(collection: Collection, classes: tuple[str, ...]) -> Matched:
+    """The same for some of the classes, by name; one that the model has twice is none of them."""
+    counts = Counter(classes)
+    places = [classes.index(name) if counts[name] == 1 else None for name in collection.classes]
+    known = [index for index in places if index is not None]
+    if len(known) < len(places):
+        raise DataError(_differ(collection, classes, places))
+    note = f"the data has {len(known):,} of the model's {len(classes):,} classes"
+    if collection.detects:
+        note += "; the others take no part in the means"
+    else:
+        note += "; a class that is told of some pixel and of which the data has none counts as an IoU of 0"
     return Matched(_moved(collection, known, classes), note)
 
 

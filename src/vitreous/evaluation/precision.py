@@ -59,22 +59,34 @@ def match_at_half(
 ) -> list[Matches]:
     """What became of the ``most`` surest answers of every class and picture, for each class. ``overlaps``
     is asked for (picture, a places of answers, b places of objects) and answers (a, b)."""
-    scores: list[list[Floats]] = [[] for _ in range(classes)]
-    places: list[list[Integers]] = [[] for _ in range(classes)]
-    rights: list[list[NDArray[np.bool_]]] = [[] for _ in range(classes)]
+    labels: list[Integers] = []
+    scores: list[NDArray[np.float32]] = []
+    places: list[Integers] = []
+    rights: list[NDArray[np.bool_]] = []
     objects = np.zeros((classes, len(truths)), dtype=np.int64)
     for picture, (found, true) in enumerate(zip(predictions, truths, strict=True)):
         objects[:, picture] = np.bincount(true.labels[~true.crowd], minlength=classes)
-        for number in np.unique(found.labels):
-            answers = np.flatnonzero(found.labels == number)
-            answers = answers[np.argsort(-found.scores[answers], kind="stable")][:most]
-            there = np.flatnonzero(true.labels == number)
-            table = overlaps(picture, answers, there) if len(there) else np.zeros((len(answers), 0))
-            taken, aside = chosen(table, true.crowd[there])
-            scores[number].append(found.scores[answers][~aside].astype(np.float64))
-            rights[number].append(taken[~aside] >= 0)
-            places[number].append(np.full(int((~aside).sum()), picture))
-    return [_ranked(*rows) for rows in zip(scores, places, rights, objects, strict=True)]
+        order = np.argsort(-found.scores, kind="stable")
+        order = order[_first_of_each(found.labels[order], most)]
+        told = found.labels[order]
+        right, aside = np.zeros((2, len(order)), dtype=bool)
+        for number in np.intersect1d(told, true.labels):  # of the others no object is there to be taken
+            answers, there = np.flatnonzero(told == number), np.flatnonzero(true.labels == number)
+            taken, aside[answers] = chosen(overlaps(picture, order[answers], there), true.crowd[there])
+            right[answers] = taken >= 0
+        labels.append(told[~aside])
+        scores.append(found.scores[order][~aside])
+        rights.append(right[~aside])
+        places.append(np.full(int((~aside).sum()), picture))
+    all_labels, all_scores = np.concatenate(labels), np.concatenate(scores)
+    ranked = np.argsort(-all_scores, kind="stable")
+    all_labels, place, right = (
+        rows[ranked] for rows in (all_labels, np.concatenate(places), np.concatenate(rights))
+    )
+    return [
+        Matches(place[all_labels == number], right[all_labels == number], objects[number])
+        for number in range(classes)
+    ]
 
 
 def average_precisions(matches: Sequence[Matches], times: Integers | None = None) -> Floats:
@@ -107,7 +119,9 @@ def chosen(overlaps: Floats, crowd: NDArray[np.bool_]) -> tuple[Integers, NDArra
     taken = np.full(len(overlaps), -1)
     aside = np.zeros(len(overlaps), dtype=bool)
     free = ~crowd
-    for answer, row in enumerate(overlaps):
+    enough = (overlaps >= HALF).any(axis=1)
+    for answer in np.flatnonzero(enough).tolist():
+        row = overlaps[answer]
         candidates = np.flatnonzero(free & (row >= HALF))
         if len(candidates):
             # Of equal overlaps COCO takes the last.
@@ -118,13 +132,14 @@ def chosen(overlaps: Floats, crowd: NDArray[np.bool_]) -> tuple[Integers, NDArra
     return taken, aside
 
 
-def _ranked(
-    scores: list[Floats], places: list[Integers], rights: list[NDArray[np.bool_]], objects: Integers
-) -> Matches:
-    if not scores:
-        return Matches(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=bool), objects)
-    order = np.argsort(-np.concatenate(scores), kind="stable")
-    return Matches(np.concatenate(places)[order], np.concatenate(rights)[order], objects)
+def _first_of_each(labels: Integers, most: int) -> Integers:
+    """The places of the first ``most`` of each label (m,), in order."""
+    if len(labels) <= most:
+        return np.arange(len(labels))
+    order = np.argsort(labels, kind="stable")
+    grouped = labels[order]
+    rank = np.arange(len(labels)) - np.searchsorted(grouped, grouped, side="left")
+    return np.sort(order[rank < most])
 
 
 def _average_precision(matches: Matches, times: Integers | None) -> float:
@@ -132,8 +147,9 @@ def _average_precision(matches: Matches, times: Integers | None) -> float:
     if not objects:
         return float("nan")
     weights = np.ones(len(matches.picture)) if times is None else times[matches.picture].astype(np.float64)
-    taken = np.cumsum(weights)
-    hits = np.cumsum(weights * matches.right)
+    # Precision falls between the right answers, so its best is found at one of them.
+    taken = np.cumsum(weights)[matches.right]
+    hits = np.cumsum(weights[matches.right])
     precision = np.divide(hits, taken, out=np.zeros_like(hits), where=taken > 0)
     best = np.maximum.accumulate(precision[::-1])[::-1]
     reached = np.searchsorted(hits / objects, RECALLS, side="left")

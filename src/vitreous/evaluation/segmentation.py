@@ -26,11 +26,13 @@ WHOLE = ("mean_iou", "boundary_iou", "pixel_accuracy", "frequency_weighted_iou")
 
 class PictureScore(NamedTuple):
     """One picture by itself: the mean IoU of the classes that it has, or was said to have, the share of its
-    pixels that are right, and how many take part. Without any, both are NaN."""
+    pixels that are right, and how many take part. Without any, both are NaN. ``mistaken`` are the class and
+    the one that it was taken for in the most pixels, and how many those are; None where all are right."""
 
     mean_iou: float
     pixel_accuracy: float
     pixels: int
+    mistaken: tuple[int, int, int] | None = None
 
 
 class Segmented:
@@ -63,7 +65,7 @@ class Segmented:
         if not pixels:
             return PictureScore(np.nan, np.nan, 0)
         right = float(found.trace()) / pixels
-        return PictureScore(float(mean_of(overlaps(*counts))), right, pixels)
+        return PictureScore(float(mean_of(overlaps(*counts))), right, pixels, _mistaken(found))
 
     def figures(self, *, seed: int = 0) -> dict[str, Any]:
         """Every figure, as plain values that JSON can hold; None for what nothing was there to judge by.
@@ -145,6 +147,13 @@ def segmentation_scores(
     for guess, truth in zip(guesses, truths, strict=True):
         tally.add(guess, truth)
     return tally.figures(seed=seed)
+
+
+def _mistaken(confusion: NDArray[np.int64]) -> tuple[int, int, int] | None:
+    wrong = confusion.copy()
+    np.fill_diagonal(wrong, 0)
+    true, said = divmod(int(wrong.argmax()), len(wrong))
+    return (true, said, int(wrong[true, said])) if wrong[true, said] else None
 
 
 def _figures(counts: NDArray[Any]) -> tuple[Floats, Floats]:

@@ -1,4 +1,5 @@
-"""What a model looked at: attention per layer and head, rollout, gradient-weighted relevance.
+"""What a model looked at: attention per layer and head, rollout, gradient-weighted relevance; for a class of
+the whole picture, for one object, for the class of a place.
 
 The model is only watched. It keeps its fused attention; the weights follow from the recorded queries
 and keys, and are computed where somebody asks for them.
@@ -30,11 +31,14 @@ class _Room(ModuleType):
         target: "int | str | None" = None,
         layer: int | None = None,
         head: int | None = None,
+        *,
+        at: tuple[float, float] | None = None,
+        threshold: float = 0.5,
     ) -> "Explanation":
         """See ``vitreous.explain.explanation.explain``."""
         from vitreous.explain.explanation import explain
 
-        return explain(predictor, picture, method, target, layer, head)
+        return explain(predictor, picture, method, target, layer, head, at=at, threshold=threshold)
 
 
 sys.modules[__name__].__class__ = _Room

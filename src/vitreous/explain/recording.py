@@ -4,7 +4,9 @@ The weights are softmax(Q K^T / sqrt(d) + bias), so queries and keys are enough 
 them; the output is weights @ values, so the gradient with respect to the weights is the gradient with
 respect to the output, times values^T. The N x N matrix exists only while somebody looks at it.
 
-Shapes: B pictures; N tokens, T of them prefix, P patches; d dimensions of a head.
+Shapes: B pictures, or windows of them; M tokens that ask, N that are asked: the same ones, except where a
+decoder looks at a map or where keys are those of a coarser grid; T prefix tokens, P patches; d dimensions of
+a head.
 """
 
 from collections.abc import Iterator
@@ -22,7 +24,7 @@ from vitreous.layers.layout import Layout
 
 @dataclass(eq=False)
 class Recorded:
-    """One call of one attention: queries, keys, values and output, each (B, heads, N, d)."""
+    """One call of one attention: queries and output (B, heads, M, d), keys and values (B, heads, N, d)."""
 
     queries: Tensor
     keys: Tensor
@@ -30,6 +32,7 @@ class Recorded:
     bias: Tensor | None
     output: Tensor
     layout: Layout | None = None  # known once the attention around it has returned
+    mix: nn.Module | None = None  # which of the model's ``ScaledDotProduct`` it was
 
     @property
     def heads(self) -> int:
@@ -37,9 +40,9 @@ class Recorded:
         return self.queries.shape[1]
 
     def weights(self, rows: slice | None = None) -> Tensor:
-        """(B, heads, M, N): what the M tokens of ``rows`` attend to; all N of them by default.
+        """(B, heads, rows, N): what the tokens of ``rows`` attend to; all M of them by default.
 
-        M rows cost O(M N), so the class token's row alone is linear in the number of tokens.
+        A row costs O(N), so the class token's alone is linear in the number of tokens.
         """
         queries, bias = self.queries, self.bias
         if rows is not None:
@@ -49,7 +52,7 @@ class Recorded:
         return ScaledDotProduct.weights(queries, self.keys, bias)
 
     def weights_gradient(self, output_gradient: Tensor, rows: slice | None = None) -> Tensor:
-        """The output's gradient (B, heads, N, d) -> that of the weights' ``rows`` (B, heads, M, N)."""
+        """The output's gradient (B, heads, M, d) -> that of the weights' ``rows`` (B, heads, rows, N)."""
         if rows is not None:
             output_gradient = output_gradient[..., rows, :]
         return output_gradient @ self.values.transpose(-2, -1)
@@ -73,8 +76,19 @@ class Record:
         """(B, heads, M, N) of one layer, counted from 0; see ``Recorded.weights``."""
         return self.layers[layer].weights(rows)
 
+    def of(self, part: nn.Module) -> Recorded:
+        """What the one attention inside a part of the model saw, in its last call. ConfigError where it has
+        none that was recorded, or several."""
+        mixes = [module for module in part.modules() if isinstance(module, ScaledDotProduct)]
+        found = [recorded for recorded in self.layers if len(mixes) == 1 and recorded.mix is mixes[0]]
+        if not found:
+            raise ConfigError(
+                f"nothing was recorded of a {type(part).__name__}; wanted one attention that ran"
+            )
+        return found[-1]
+
     def output_gradients(self, score: Tensor, *, keep_graph: bool = False) -> tuple[Tensor, ...]:
-        """A scalar -> its gradient with respect to the output of every attention, (B, heads, N, d) each.
+        """A scalar -> its gradient with respect to the output of every attention, (B, heads, M, d) each.
 
         The ``grad`` of the model's parameters is neither used nor touched. ``keep_graph`` allows
         another score of the same forward pass to be asked afterwards.
@@ -96,7 +110,9 @@ def recording(model: nn.Module, *, gradients: bool = False) -> Iterator[Record]:
     """
     record = Record()
 
-    def watch(_: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any], output: Tensor) -> Tensor | None:
+    def watch(
+        mix: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any], output: Tensor
+    ) -> Tensor | None:
         queries, keys, values, bias = _arguments(*inputs, **named)
         replaced = None
         if gradients and not output.requires_grad:
@@ -104,7 +120,8 @@ def recording(model: nn.Module, *, gradients: bool = False) -> Iterator[Record]:
             output = replaced = output.detach().requires_grad_()
         kept = output if gradients else output.detach()
         bias = None if bias is None else bias.detach()
-        record.layers.append(Recorded(queries.detach(), keys.detach(), values.detach(), bias, kept))
+        asked = Recorded(queries.detach(), keys.detach(), values.detach(), bias, kept, mix=mix)
+        record.layers.append(asked)
         return replaced
 
     def place(_: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any], __: Tensor) -> None:
@@ -121,6 +138,13 @@ def recording(model: nn.Module, *, gradients: bool = False) -> Iterator[Record]:
     finally:
         for handle in handles:
             handle.remove()
+
+
+@contextmanager
+def gradients_on() -> Iterator[None]:
+    """Gradients on, whatever mode the caller is in."""
+    with torch.inference_mode(False), torch.enable_grad():
+        yield
 
 
 def _arguments(

@@ -8,15 +8,14 @@ first as one vector, and R itself is never built.
 Shapes: B pictures; N tokens, P = rows * cols patches; K classes.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from vitreous.explain.attention import carry, on_grid, pool_of, start
-from vitreous.explain.recording import Record, Recorded, recording
+from vitreous.explain.recording import Record, Recorded, gradients_on, recording
 
 
 def relevance(model: nn.Module, images: Tensor, index: int | Tensor) -> Tensor:
@@ -26,7 +25,7 @@ def relevance(model: nn.Module, images: Tensor, index: int | Tensor) -> Tensor:
     works inside ``torch.inference_mode`` and on frozen models, and leaves no gradient in the model.
     """
     pool = pool_of(model)  # a model that cannot be explained is refused before it runs
-    with _gradients(), recording(model, gradients=True) as record:
+    with gradients_on(), recording(model, gradients=True) as record:
         logits = model(images.clone()).logits  # (B, K)
         chosen = torch.as_tensor(index, device=logits.device).expand(len(logits))
         # Pictures do not know one another: the sum's gradient is each one's own.
@@ -38,7 +37,7 @@ def relevance(model: nn.Module, images: Tensor, index: int | Tensor) -> Tensor:
 def relevance_by_class(model: nn.Module, image: Tensor, indices: Sequence[int]) -> Tensor:
     """One picture (1, C, H, W), M classes -> (M, rows, cols), from one forward and M backward passes."""
     pool = pool_of(model)
-    with _gradients(), recording(model, gradients=True) as record:
+    with gradients_on(), recording(model, gradients=True) as record:
         logits = model(image.clone()).logits[0]  # (K,)
         maps = []
         for index in indices:
@@ -60,10 +59,3 @@ def follow(record: Record, gradients: Sequence[Tensor], pool: str) -> Tensor:
 def _raised(recorded: Recorded, gradient: Tensor, rows: slice) -> Tensor:
     """(grad * A)^+ of some rows, (B, heads, M, N): the attention that spoke for the score."""
     return (recorded.weights_gradient(gradient, rows) * recorded.weights(rows)).clamp(min=0)
-
-
-@contextmanager
-def _gradients() -> Iterator[None]:
-    """Gradients on, whatever mode the caller is in."""
-    with torch.inference_mode(False), torch.enable_grad():
-        yield

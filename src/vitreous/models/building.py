@@ -19,6 +19,7 @@ from vitreous.models.config import (
     SegFormerConfig,
     SimMIMConfig,
     UPerNetConfig,
+    YolosConfig,
 )
 from vitreous.models.deit import DeiT
 from vitreous.models.detr import Detr
@@ -28,6 +29,7 @@ from vitreous.models.model import Model
 from vitreous.models.segformer import SegFormer
 from vitreous.models.simmim import SimMIM
 from vitreous.models.upernet import UPerNet
+from vitreous.models.yolos import Yolos
 
 
 def build_model(config: ModelConfig) -> Model:
@@ -50,6 +52,8 @@ def build_model(config: ModelConfig) -> Model:
         return SegFormer(config, build_backbone(config.backbone))
     if isinstance(config, DetrConfig):
         return Detr(config, build_backbone(config.backbone))
+    if isinstance(config, YolosConfig):
+        return Yolos(config, build_vit(config.backbone))
     if isinstance(config, DVAEConfig):
         return DVAE(config)
     return build_mae(config)

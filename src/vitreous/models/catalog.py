@@ -4,8 +4,8 @@ imported when a model is built.
 Sizes: ViT Ti and S are DeiT's (arXiv:2012.12877, table 1), B, L and H the ViT paper's (arXiv:2010.11929,
 table 1); BEiT arXiv:2106.08254, MAE arXiv:2111.06377, DINOv2 arXiv:2304.07193 (table 17), DINOv3
 arXiv:2508.10104, Swin arXiv:2103.14030, SimMIM arXiv:2111.09886, SegFormer and its MiT arXiv:2105.15203
-(table 6), DETR arXiv:2005.12872, dVAE arXiv:2102.12092. A ``_tiny`` member is small enough to learn on two
-CPU cores in minutes.
+(table 6), DETR arXiv:2005.12872, YOLOS arXiv:2106.00666, dVAE arXiv:2102.12092. A ``_tiny`` member is small
+enough to learn on two CPU cores in minutes.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from vitreous.models.config import (
     MaskedTokensConfig,
     ModelConfig,
     SegFormerConfig,
+    YolosConfig,
 )
 
 if TYPE_CHECKING:
@@ -136,6 +137,9 @@ CATALOG: Mapping[str, ModelConfig] = {
     ),
     "detr_resnet_50": DetrConfig(backbone=sizes.residual((3, 4, 6, 3))),
     "detr_resnet_101": DetrConfig(backbone=sizes.residual((3, 4, 23, 3))),
+    "yolos_tiny": YolosConfig(backbone=sizes.plain_vit(128, 4, 4, 8, image_size=64), queries=16),
+    "yolos_ti_16": sizes.yolos(192, 12, 3),
+    "yolos_s_16": sizes.yolos(384, 12, 6, positions_between=True),
     "mae_tiny": sizes.mae(
         64, 4, 4, 4, 32, decoder_width=32, decoder_depth=2, decoder_heads=4, decoder_mlp_width=128
     ),

@@ -20,9 +20,11 @@ from vitreous.models.detr_config import DetrConfig as DetrConfig
 from vitreous.models.dvae_config import DVAEConfig as DVAEConfig
 from vitreous.models.on_backbone import OnBackbone, WithoutClasses
 from vitreous.models.segformer_config import SegFormerConfig as SegFormerConfig
+from vitreous.models.yolos_config import YolosConfig as YolosConfig
 
 Pool = Literal["class", "mean", "class_mean"]
 Head = Literal["linear", "mlp"]
+Says = Literal["classes", "objects", "regions"]
 ConvNetName = Literal[
     "resnet18",
     "resnet34",
@@ -235,6 +237,7 @@ ModelConfig = (
     | UPerNetConfig
     | SegFormerConfig
     | DetrConfig
+    | YolosConfig
     | DVAEConfig
     | ConvNetConfig
 )
@@ -253,6 +256,7 @@ FAMILIES: Mapping[str, type[ModelConfig]] = {
     "upernet": UPerNetConfig,
     "segformer": SegFormerConfig,
     "detr": DetrConfig,
+    "yolos": YolosConfig,
     "dvae": DVAEConfig,
     "convnet": ConvNetConfig,
 }
@@ -274,6 +278,7 @@ def family_of(config: ModelConfig) -> str:
         UPerNetConfig: "upernet",
         SegFormerConfig: "segformer",
         DetrConfig: "detr",
+        YolosConfig: "yolos",
         DVAEConfig: "dvae",
         ConvNetConfig: "convnet",
     }
@@ -283,6 +288,14 @@ def family_of(config: ModelConfig) -> str:
 def is_classifier(config: ModelConfig) -> bool:
     """Whether the model says of a whole picture which class it shows."""
     return isinstance(config, ClassifierConfig | DeiTConfig | ConvNetConfig)
+
+
+def says_of(config: ModelConfig | None) -> Says:
+    """What a model says of a picture: classes of the whole of it, which are none where it tells none apart,
+    objects with their boxes, or the class of each pixel."""
+    if isinstance(config, DetrConfig | YolosConfig):
+        return "objects"
+    return "regions" if isinstance(config, SegFormerConfig | UPerNetConfig) else "classes"
 
 
 def way_to_classes(config: ModelConfig | None) -> str:

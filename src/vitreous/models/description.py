@@ -12,6 +12,7 @@ from vitreous.models.config import (
     MAEConfig,
     ModelConfig,
     SegFormerConfig,
+    YolosConfig,
 )
 
 
@@ -37,6 +38,8 @@ def describe(config: ModelConfig) -> dict[str, Any]:
     if isinstance(config, DetrConfig):
         told = ("encoder_depth", "decoder_depth", "queries", "references")
         values |= {"decoder_width": config.width} | {name: getattr(config, name) for name in told}
+    if isinstance(config, YolosConfig):
+        values |= {"queries": config.queries, "positions_between": config.positions_between}
     if isinstance(config, ClassifierConfig):
         values |= {"pool": config.pool, "head": config.head}
     if isinstance(config, MAEConfig):

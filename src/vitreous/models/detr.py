@@ -12,16 +12,19 @@ import torch
 from torch import Tensor, nn
 
 from vitreous.backbones.interface import Backbone
+from vitreous.layers.box_bias import Axes, axes_of
 from vitreous.layers.placed_attention import key_mask, sine_places
+from vitreous.models.alike import alike
 from vitreous.models.detr_config import DetrConfig
 from vitreous.models.detr_decoder import Transformer
+from vitreous.models.detr_references import References, moved
 from vitreous.models.model import Model, mean_of_patches
 
 
 class Detections(NamedTuple):
     """``logits`` (B, Q, K + 1), the last of which says that there is no object; ``boxes`` (B, Q, 4), centre
-    x, centre y, width, height as shares of the picture itself, before any padding; ``auxiliary`` the same two
-    after each decoder layer but the last, in training only."""
+    x, centre y, width, height as shares of the picture itself, before any padding; ``auxiliary``, in training
+    only, the same two after each decoder layer but the last, and of each group of queries but the first."""
 
     logits: Tensor
     boxes: Tensor
@@ -47,13 +50,20 @@ class Detr(Model):
         width = config.width
         self.project = nn.Conv2d(config.backbone.out_channels, width, 1)
         self.transformer = Transformer(config)
-        self.query_places = nn.Parameter(torch.randn(config.queries, width))
+        self.references: References | None = None
+        if config.references == "none":
+            self.query_places = nn.Parameter(torch.randn(config.queries, width))
+        else:
+            self.references = References(config)
         self.classify = nn.Linear(width, config.classes + 1)
         self.locate = BoxHead(width)
         for part in (self.project, self.transformer, self.classify, self.locate):
             for parameter in part.parameters():
                 if parameter.ndim > 1:
                     nn.init.xavier_uniform_(parameter)
+        if self.references is not None:
+            # A box is where it was until something is learnt.
+            nn.init.zeros_(self.locate.layers[-1].weight)
 
     def forward(self, images: Tensor, valid: Tensor | None = None) -> Detections:
         """images (B, C, H, W), valid (B, H, W) bool, True where a pixel is picture and not padding, which
@@ -64,9 +74,25 @@ class Detr(Model):
         places = sine_places(seen, self.config.width, cells.dtype)  # (B, N, D)
         mask = None if valid is None else key_mask(seen.flatten(1), cells.dtype)
         cells = self.transformer.encode(cells, places, mask)  # (B, N, D)
+        if self.references is not None:
+            return self._bettered(self.references, cells, places, axes_of(seen), mask)
         query_places = self.query_places.repeat(len(images), 1, 1)  # (B, Q, D)
         held = self.transformer.decode(cells, places, query_places, mask)
         told = [(self.classify(part), self.locate(part)) for part in (held if self.training else held[-1:])]
+        return Detections(*told[-1], tuple(told[:-1]))
+
+    def _bettered(
+        self, references: References, cells: Tensor, places: Tensor, axes: Axes, mask: Tensor | None
+    ) -> Detections:
+        """Encoded cells and their places (B, N, D) -> what queries with boxes of their own tell."""
+        change = self.locate.change
+        held = list(references.decode(self.transformer, change, cells, places, axes, mask))
+        told: list[tuple[Tensor, Tensor]] = []
+        for queries, boxes in held if self.training else held[-1:]:
+            answers = (self.classify(queries), moved(boxes, change(queries)))
+            told += reversed(
+                list(zip(*(part.split(self.config.queries, 1) for part in answers), strict=True))
+            )
         return Detections(*told[-1], tuple(told[:-1]))
 
     def features(self, images: Tensor) -> Tensor:
@@ -78,26 +104,19 @@ class Detr(Model):
         its cells are of the picture (B, rows, cols) bool.
 
         A backbone sees padding as well: convolutions and windows reach into it, and positions are those of
-        the padded grid. So pictures of one size go through it together and without their padding, which would
-        only be computed in vain, and their maps are padded.
+        the padded grid. So it sees each size alone, and maps are padded in the place of pictures.
         """
         if valid is None:
             grid = self.backbone(images).maps[-1]
             return grid, grid.new_ones(len(grid), *grid.shape[-2:], dtype=torch.bool)
-        sizes = torch.stack([valid.any(2).sum(1), valid.any(1).sum(1)], dim=1)  # (B, 2)
-        kinds, kind = torch.unique(sizes, dim=0, return_inverse=True)
-        members = [torch.nonzero(kind == number)[:, 0] for number in range(len(kinds))]
-        found = [
-            self.backbone(images[rows, :, :height, :width]).maps[-1]
-            for rows, (height, width) in zip(members, kinds.tolist(), strict=True)
-        ]
+        groups, order = alike(valid)
+        found = [self.backbone(group.of(images)).maps[-1] for group in groups]
         high, wide = (max(grid.shape[axis] for grid in found) for axis in (-2, -1))
         seen = torch.zeros(len(images), high, wide, dtype=torch.bool, device=images.device)
         padded = []
-        for rows, grid in zip(members, found, strict=True):
-            seen[rows, : grid.shape[-2], : grid.shape[-1]] = True
+        for group, grid in zip(groups, found, strict=True):
+            seen[group.rows, : grid.shape[-2], : grid.shape[-1]] = True
             padded.append(nn.functional.pad(grid, (0, wide - grid.shape[-1], 0, high - grid.shape[-2])))
-        order = torch.cat(members).argsort()
         return torch.cat(padded)[order], seen
 
 
@@ -110,8 +129,13 @@ class BoxHead(nn.Module):
 
     def forward(self, queries: Tensor) -> Tensor:
         """(B, Q, D) -> boxes (B, Q, 4), shares of the picture from 0 to 1."""
+        return self.change(queries).sigmoid()
+
+    def change(self, queries: Tensor) -> Tensor:
+        """(B, Q, D) -> the logits of boxes, or how those are to be changed, (B, Q, 4)."""
         first, second, last = self.layers
-        return last(second(first(queries).relu()).relu()).sigmoid()
+        changed: Tensor = last(second(first(queries).relu()).relu())
+        return changed
 
 
 def best_of(detections: Detections) -> Best:

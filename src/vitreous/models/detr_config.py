@@ -8,7 +8,7 @@ from vitreous.backbones.convnet_config import ConvNetBackboneConfig
 from vitreous.errors import ConfigError
 
 Activation = Literal["relu", "gelu", "gelu_tanh", "quick_gelu"]
-References = Literal["none"]
+References = Literal["none", "boxes"]
 
 LARGEST_QUERIES = 100_000
 LARGEST_DEPTH = 500  # the deepest published ones have 6
@@ -19,7 +19,9 @@ class DetrConfig:
     """``queries`` are how many objects a picture may have at most.
 
     ``references`` says where boxes are told from: "none", as in the paper, from nowhere, so that each query
-    has to learn which part of pictures it looks at. ``norm_between`` normalises what a decoder layer hands to
+    has to learn which part of pictures it looks at; "boxes", from a box of its own, which every layer betters
+    (``detr_references.py``). Of such queries there may be several ``groups`` in training, each of which
+    learns all objects by itself. ``norm_between`` normalises what a decoder layer hands to
     the next one by the decoder's last norm, as transformers does where ``auxiliary_loss`` is on; the paper
     normalises only what the heads see.
     """
@@ -35,6 +37,7 @@ class DetrConfig:
     activation: Activation = "relu"
     dropout: float = 0.1
     references: References = "none"
+    groups: int = 1
     norm_between: bool = False
 
     def __post_init__(self) -> None:
@@ -48,8 +51,16 @@ class DetrConfig:
         if max(self.encoder_depth, self.decoder_depth) > LARGEST_DEPTH:
             deepest = max(self.encoder_depth, self.decoder_depth)
             raise ConfigError(f"{deepest} layers, more than {LARGEST_DEPTH} are refused")
-        if self.queries > LARGEST_QUERIES:
-            raise ConfigError(f"{self.queries} queries, more than {LARGEST_QUERIES} are refused")
+        if self.groups < 1:
+            raise ConfigError(f"groups must be 1 or more, got {self.groups}")
+        if self.references == "none" and self.groups > 1:
+            raise ConfigError(f"groups of queries need references=boxes, got {self.groups} groups without")
+        if self.references == "boxes" and self.norm_between:
+            raise ConfigError("norm_between is for queries without references; wanted one of the two")
+        if self.queries * self.groups > LARGEST_QUERIES:
+            raise ConfigError(
+                f"{self.queries * self.groups} queries, more than {LARGEST_QUERIES} are refused"
+            )
         if self.width % 4:
             raise ConfigError(f"places of two axes need a width divisible by 4, got {self.width}")
         if self.width % self.heads:

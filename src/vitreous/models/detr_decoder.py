@@ -81,11 +81,25 @@ class DecoderLayer(nn.Module):
         self.drop = Dropout(config.dropout)
 
     def forward(
-        self, queries: Tensor, query_places: Tensor, cells: Tensor, places: Tensor, mask: Tensor | None
+        self,
+        queries: Tensor,
+        query_places: Tensor,
+        cells: Tensor,
+        places: Tensor,
+        mask: Tensor | None,
+        groups: int = 1,
     ) -> Tensor:
-        """Queries and their places (B, Q, D), cells and theirs (B, N, D) -> (B, Q, D)."""
-        asked = self.attention(queries, query_places, queries, query_places)
+        """Queries and their places (B, Q, D), cells and theirs (B, N, D) -> (B, Q, D). Queries consult only
+        those of their own group, of which there are so many, one after the other."""
+        apart, told = (_apart(part, groups) for part in (queries, query_places))
+        asked = self.attention(apart, told, apart, told).reshape(queries.shape)
         queries = self.attention_norm(queries + self.drop(asked))
         seen = self.cross_attention(queries, query_places, cells, places, mask)
         queries = self.cross_norm(queries + self.drop(seen))
         return self.mlp_norm(queries + self.drop(self.mlp(queries)))
+
+
+def _apart(queries: Tensor, groups: int) -> Tensor:
+    """(B, G Q, D) -> (B G, Q, D)."""
+    batch, count, width = queries.shape
+    return queries.reshape(batch * groups, count // groups, width)

@@ -12,7 +12,14 @@ from itertools import accumulate
 
 from vitreous.backbones.config import MiTConfig, SwinConfig
 from vitreous.backbones.convnet_config import ConvNetBackboneConfig
-from vitreous.models.config import ConvNetConfig, DeiTConfig, DetrConfig, DVAEConfig, ModelConfig
+from vitreous.models.config import (
+    ConvNetConfig,
+    DeiTConfig,
+    DetrConfig,
+    DVAEConfig,
+    ModelConfig,
+    YolosConfig,
+)
 from vitreous.models.convnet_stages import HEADS, network
 
 _BLOCK = re.compile(r"backbone\.encoder\.blocks\.(\d+)\.")
@@ -70,4 +77,6 @@ def heads_of(config: ModelConfig) -> tuple[str, ...]:
         return (f"network.{HEADS[network(config.architecture).kind]}",)
     if isinstance(config, DetrConfig):
         return ("classify",)
+    if isinstance(config, YolosConfig):
+        return ("classify.layers.2",)
     return ("head", "distillation_head") if isinstance(config, DeiTConfig) else ("head",)

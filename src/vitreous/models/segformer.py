@@ -18,6 +18,7 @@ from torch.nn.functional import conv2d, interpolate, pad
 from vitreous.backbones.config import SwinConfig
 from vitreous.backbones.interface import Backbone
 from vitreous.layers.mlp import DropChannels
+from vitreous.models.alike import alike
 from vitreous.models.model import Model, mean_of_patches
 from vitreous.models.segformer_config import SegFormerConfig
 
@@ -91,16 +92,11 @@ class SegFormer(Model):
         """
         if valid is None:
             return SegmentationLogits(self.head(self._maps(images)))
-        sizes = torch.stack([valid.any(2).sum(1), valid.any(1).sum(1)], dim=1)  # (B, 2)
-        kinds, kind = torch.unique(sizes, dim=0, return_inverse=True)
-        members = [torch.nonzero(kind == number)[:, 0] for number in range(len(kinds))]
-        found = [
-            self.head(self._maps(images[rows, :, :height, :width]))
-            for rows, (height, width) in zip(members, kinds.tolist(), strict=True)
-        ]
+        groups, order = alike(valid)
+        found = [self.head(self._maps(group.of(images))) for group in groups]
         high, wide = (max(logits.shape[axis] for logits in found) for axis in (-2, -1))
         padded = [pad(logits, (0, wide - logits.shape[-1], 0, high - logits.shape[-2])) for logits in found]
-        return SegmentationLogits(torch.cat(padded)[torch.cat(members).argsort()])
+        return SegmentationLogits(torch.cat(padded)[order])
 
     def features(self, images: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, D): the mean of the backbone's last map."""

@@ -18,6 +18,7 @@ from vitreous.models.config import (
     SegFormerConfig,
     SimMIMConfig,
     UPerNetConfig,
+    YolosConfig,
 )
 
 
@@ -169,3 +170,9 @@ def whole_map(width: int, depth: int, heads: int, patch: int, image_size: int) -
     """A plain ViT that nobody asks for one vector of a picture."""
     plain = plain_vit(width, depth, heads, patch, image_size)
     return replace(plain, class_token=False, class_position=False)
+
+
+def yolos(width: int, depth: int, heads: int, *, positions_between: bool = False) -> YolosConfig:
+    """A ViT with queries among its tokens, for pictures of 512x864 pixels as a published one."""
+    backbone = replace(plain_vit(width, depth, heads, 16), image_size=(512, 864))
+    return YolosConfig(backbone=backbone, positions_between=positions_between)

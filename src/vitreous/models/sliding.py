@@ -49,31 +49,56 @@ def slide(
     Raises:
         ConfigError: a window or a step below one pixel, or a step that would leave pixels out.
     """
+    found = strips(answer, images, window=window, step=step, weights=weights, at_once=at_once)
+    return torch.cat(list(found), dim=2)
+
+
+def strips(
+    answer: Callable[[Tensor], Tensor],
+    images: Tensor,
+    *,
+    window: tuple[int, int],
+    step: tuple[int, int] | None = None,
+    weights: Edge = falling,
+    at_once: int = 4,
+) -> Iterator[Tensor]:
+    """The rows of ``slide`` from top to bottom, (B, K, rows, W) at a time: whoever wants the likeliest class
+    alone never holds more than one row of windows, which of a large picture and many classes is little.
+
+    Raises:
+        ConfigError: as ``slide``.
+    """
     size = _checked(window, window if step is None else step, step is None)
     height, width = images.shape[-2:]
     below, right = max(0, window[0] - height), max(0, window[1] - width)
     whole = pad(images, (0, right, 0, below)) if below or right else images
-    weight = weights(window[0])[:, None] * weights(window[1])  # (h, w)
-    weight = weight.to(images.device)
-    total: Tensor | None = None
-    counted = torch.zeros(whole.shape[-2:], device=images.device)
-    places = list(_places(whole.shape[-2], whole.shape[-1], window, size))
-    together = max(1, at_once // len(images))
-    for start in range(0, len(places), together):
-        some = places[start : start + together]
-        cut = [whole[..., top : top + window[0], left : left + window[1]] for top, left in some]
-        found = answer(torch.cat(cut)).float()
-        if found.shape[-2:] != window:
-            found = interpolate(found, size=window, mode="bilinear", align_corners=False)
-        if total is None:
-            total = found.new_zeros((len(images), found.shape[1], *whole.shape[-2:]))
-        for (top, left), part in zip(some, found.chunk(len(some)), strict=True):
-            here = (..., slice(top, top + window[0]), slice(left, left + window[1]))
-            total[here] += part * weight
-            counted[here] += weight
-    if total is None:
+    if not len(images):
         raise ConfigError(f"nothing to answer: wanted pictures (B, C, H, W), got {tuple(images.shape)}")
-    return (total / counted)[..., :height, :width]
+    weight = (weights(window[0])[:, None] * weights(window[1])).to(images.device)  # (h, w)
+    lefts = windows_of(whole.shape[-1], window[1], size[1])
+    tops = windows_of(whole.shape[-2], window[0], size[0])
+    together = max(1, at_once // len(images))
+    total: Tensor | None = None  # (B, K, h, W) of the rows from the current top on
+    counted = torch.zeros(window[0], whole.shape[-1], device=images.device)
+    for top, following in zip(tops, [*tops[1:], whole.shape[-2]], strict=True):
+        for start in range(0, len(lefts), together):
+            some = lefts[start : start + together]
+            cut = [whole[..., top : top + window[0], left : left + window[1]] for left in some]
+            found = answer(torch.cat(cut)).float()
+            if found.shape[-2:] != window:
+                found = interpolate(found, size=window, mode="bilinear", align_corners=False)
+            if total is None:
+                total = found.new_zeros((len(images), found.shape[1], window[0], whole.shape[-1]))
+            for left, part in zip(some, found.chunk(len(some)), strict=True):
+                here = (..., slice(left, left + window[1]))
+                total[here] += part * weight
+                counted[here] += weight
+        if total is not None:
+            done = following - top  # no later window reaches these rows
+            rows = min(following, height) - top
+            yield (total[..., :rows, :] / counted[:rows])[..., :width]
+            total = pad(total[..., done:, :], (0, 0, 0, done))
+            counted = pad(counted[done:], (0, 0, 0, done))
 
 
 def windows_of(side: int, window: int, step: int) -> list[int]:
@@ -81,14 +106,6 @@ def windows_of(side: int, window: int, step: int) -> list[int]:
     such that it ends where the side does."""
     last = side - window
     return [*range(0, last, step), last]
-
-
-def _places(
-    height: int, width: int, window: tuple[int, int], step: tuple[int, int]
-) -> Iterator[tuple[int, int]]:
-    for top in windows_of(height, window[0], step[0]):
-        for left in windows_of(width, window[1], step[1]):
-            yield top, left
 
 
 def _checked(window: tuple[int, int], step: tuple[int, int], halved: bool) -> tuple[int, int]:

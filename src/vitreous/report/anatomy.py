@@ -136,9 +136,9 @@ def dissect(predictor: Subject, picture: Image.Image, *, top: int = 5, target: i
         "pool": pool,
         "mean": _attention(record, shown, Blocks(layout, mean_side), ahead, mean=True),
         "each": _attention(record, shown, Blocks(layout, head_side), ahead, mean=False),
-        "reads": pack(_blocked(reads.flatten(0, 1), shown)),
-        "rollout": pack(_blocked(rollout(record, pool), shown)),
-        "relevance": pack(_blocked(relevances, shown)),
+        "reads": pack(blocked(reads.flatten(0, 1), shown)),
+        "rollout": pack(blocked(rollout(record, pool), shown)),
+        "relevance": pack(blocked(relevances, shown)),
         "targets": [
             {"index": index, "label": name, "score": float(scores[index])}
             for index, name in zip(order, names, strict=True)
@@ -146,7 +146,7 @@ def dissect(predictor: Subject, picture: Image.Image, *, top: int = 5, target: i
         "chosen": 0 if target is None else order.index(target),
         "target": 0 if target is None else order.index(target),
         "positions": _positions(places_of(model, layout), shown),
-        "place": _place(view, layout, patch),
+        "place": place_on_source(view, layout, patch),
         "coarse": max(picture.size) <= COARSE,
         "colours": list(COLOURS),
     }
@@ -162,7 +162,7 @@ def dissect(predictor: Subject, picture: Image.Image, *, top: int = 5, target: i
     }
     source = picture.copy()
     source.thumbnail((SOURCE, SOURCE))
-    return Anatomy(data, data["targets"][0], _address(source), _address(stage), facts)
+    return Anatomy(data, data["targets"][0], address_of(source), address_of(stage), facts)
 
 
 def pack(maps: Tensor) -> dict[str, Any]:
@@ -250,7 +250,7 @@ def _fitting(layout: Layout, shown: Blocks, ahead: int, maps: int, budget: int) 
     return side
 
 
-def _blocked(maps: Tensor, shown: Blocks) -> Tensor:
+def blocked(maps: Tensor, shown: Blocks) -> Tensor:
     """(M, rows, cols) -> (M, blocks), the mean of each block."""
     member = shown.member().to(maps.device)
     return maps.flatten(1).float() @ (member / member.sum(0))
@@ -269,7 +269,7 @@ def _positions(places: Places | None, shown: Blocks) -> dict[str, Any] | None:
     return {"kind": places.kind, "bytes": packed, "low": low, "high": high}
 
 
-def _place(view: View, layout: Layout, patch: int) -> dict[str, float]:
+def place_on_source(view: View, layout: Layout, patch: int) -> dict[str, float]:
     """Where the padded view lies on the source, in parts of its width and height, and its own extent."""
     height, width = view.image.shape[-2:]
     source = view.where.source
@@ -344,7 +344,8 @@ def listed(names: Sequence[str]) -> str:
     return f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def _address(picture: Image.Image) -> str:
+def address_of(picture: Image.Image) -> str:
+    """A picture for the page: exact where it is small, else as JPEG."""
     return data_address(picture, lossy=max(picture.size) > COARSE)
 
 

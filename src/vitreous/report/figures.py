@@ -1,4 +1,5 @@
-"""Figures of a classifier's results: confusion, calibration, curves, and explanations side by side."""
+"""Figures of results: confusion, calibration, precision beside recall, curves, and explanations side by
+side."""
 
 from collections.abc import Mapping, Sequence
 from itertools import cycle
@@ -23,8 +24,9 @@ _DOTTED = 12  # a curve of at most so many points shows each of them
 _NO_CURVES = ("epoch", "step", "skipped_steps")
 
 
-def confusion_figure(matrix: ArrayLike, classes: Sequence[str]) -> Canvas:
+def confusion_figure(matrix: ArrayLike, classes: Sequence[str], *, counted: str = "pictures") -> Canvas:
     """Counts (K, K), the truth in rows and the answer in columns -> a figure shaded by each row's shares.
+    ``counted`` says of what; cells hold percent of their row where it is "pixels".
 
     What was right stands on the diagonal in blue, what was wrong beside it in orange.
     Raises DataError where the matrix is not K x K.
@@ -46,11 +48,14 @@ def confusion_figure(matrix: ArrayLike, classes: Sequence[str]) -> Canvas:
         max(300.0, 34 + room + side + 24),
         top + side + 24,
         title=f"Confusion matrix of {size} classes",
-        description=f"{int(counts.sum())} pictures, {wrong} of them answered wrongly. Rows are the truth.",
+        description=f"{int(counts.sum())} {counted}, {wrong} of them answered wrongly. Rows are the truth.",
     )
     left = 34 + room
     canvas.text(left, 26, "Answer", size=13, bold=True)
-    canvas.text(left, 44, f"{wrong} of {int(counts.sum())} wrong", size=11.5, fill=Palette.MUTED)
+    total = int(counts.sum())
+    shares = f"{wrong / max(1, total):.1%} of {total:,} pixels"
+    told = shares if counted == "pixels" else f"{wrong} of {total}"
+    canvas.text(left, 44, f"{told} wrong", size=11.5, fill=Palette.MUTED)
     canvas.text(22, top + side / 2, "Truth", size=13, bold=True, anchor="middle", turn=-90)
     with canvas.group("classes"):
         for index in range(0, size, step):
@@ -61,13 +66,13 @@ def confusion_figure(matrix: ArrayLike, classes: Sequence[str]) -> Canvas:
                 canvas.text(x, top - 8, names[index], size=letters, turn=-90)
             else:
                 canvas.text(left + middle, top - 8, names[index], size=letters, anchor="middle")
-    shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
+    parts = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
     gap = 1.5 if cell >= 12 else 0.0
     with canvas.group("cells"):
         canvas.box(left, top, side, side, fill=Palette.GROUND)
         for row, col in np.argwhere(counts > 0):
             right = row == col
-            share = float(shares[row, col])
+            share = float(parts[row, col])
             fill = Palette.ACCENT if right else Palette.WARM
             x, y = left + col * cell + gap / 2, top + row * cell + gap / 2
             # Even one wrong picture among hundreds has to be seen.
@@ -75,7 +80,7 @@ def confusion_figure(matrix: ArrayLike, classes: Sequence[str]) -> Canvas:
             canvas.box(x, y, cell - gap, cell - gap, fill=fill, radius=2 * gap, opacity=opacity)
             if size <= _COUNTED:
                 colour = "#ffffff" if opacity > 0.5 else Palette.INK
-                words = str(int(counts[row, col]))
+                words = f"{100 * share:.2g}%" if counted == "pixels" else str(int(counts[row, col]))
                 height = min(letters, cell * 1.5 / max(2, len(words)))
                 foot = y + (cell - gap) / 2 + height * 0.36
                 canvas.text(x + (cell - gap) / 2, foot, words, size=height, fill=colour, anchor="middle")
@@ -109,12 +114,44 @@ def reliability_figure(bins: Sequence[Mapping[str, Any]]) -> Canvas:
     return canvas
 
 
+def precision_figure(result: Mapping[str, Any]) -> Canvas:
+    """The ``precision_at_recall`` of ``detection_scores``: the mean over classes for each overlap, and in
+    grey every class at an overlap of 0.5."""
+    curves = {name: values for name, values in result["precision_at_recall"].items() if values}
+    canvas = Canvas(
+        430,
+        392,
+        title="Precision beside recall",
+        description="Overlaps of " + ", ".join(curves) if curves else "Nothing to judge by.",
+    )
+    plot = _Plot(canvas, (62, 72, 340, 262), (0.0, 1.0), (0.0, 1.0))
+    canvas.text(62, 24, "Precision, by recall", size=13, bold=True)
+    plot.frame([0, 0.25, 0.5, 0.75, 1], [0, 0.25, 0.5, 0.75, 1], percent=True)
+    canvas.text(232, 380, "recall", size=11.5, fill=Palette.MUTED, anchor="middle")
+    own = [row["precision_at_recall"] for row in result["per_class"] if row["precision_at_recall"]]
+    with canvas.group("classes"):
+        for values in own if len(own) <= _COUNTED else ():
+            canvas.line(*_along(plot, values), stroke=Palette.LINE, thickness=1.0)
+    canvas.text(62, 50, "overlap of", size=11.5, fill=Palette.MUTED)
+    for place, ((name, values), colour) in enumerate(zip(curves.items(), _LINES, strict=False)):
+        canvas.line(*_along(plot, values), stroke=colour, thickness=1.8)
+        x = 136 + 70 * place
+        canvas.line((x, 46), (x + 16, 46), stroke=colour, thickness=2.4)
+        canvas.text(x + 22, 50, name, size=11.5, fill=Palette.MUTED)
+    return canvas
+
+
+def _along(plot: "_Plot", values: Sequence[float]) -> list[tuple[float, float]]:
+    return [plot.at(place / max(1, len(values) - 1), value) for place, value in enumerate(values)]
+
+
 def curves_figure(rows: Sequence[Mapping[str, Any]]) -> Canvas:
     """Rows of a metrics log -> curves over epochs (or steps), what belongs together on panels of their own.
 
     A row is one moment: ``epoch`` or ``step`` and any numbers; a number that a row lacks leaves a gap.
-    Names that hold "loss" or "error" share a panel, and so do "accuracy" and "rate"; every other measure has
-    its own. What guessing would have reached ("guessing ...") is dashed.
+    Names that hold "loss" or "error" share a panel, and so do "accuracy" and "rate", average precisions
+    ("ap", "ap50") and those with "iou"; every other measure has its own. What guessing would have reached
+    ("guessing ...") is dashed.
     """
     along = next((name for name in ("epoch", "step") if any(name in row for row in rows)), "row")
     panels = _panels(rows, along) or [("Loss", {})]
@@ -196,7 +233,7 @@ Series = dict[str, list[tuple[float, float]]]
 
 
 def _panels(rows: Sequence[Mapping[str, Any]], along: str) -> list[tuple[str, Series]]:
-    """What the rows hold as titles and curves; whatever is no loss, accuracy or rate stands alone."""
+    """What the rows hold as titles and curves; whatever belongs to no group stands alone."""
     names = [name for name in dict.fromkeys(name for row in rows for name in row) if name not in _NO_CURVES]
     groups: dict[str, list[str]] = {"Loss": [], "Accuracy": []}
     rates = []
@@ -205,6 +242,10 @@ def _panels(rows: Sequence[Mapping[str, Any]], along: str) -> list[tuple[str, Se
             groups["Loss"].append(name)
         elif "accuracy" in name:
             groups["Accuracy"].append(name)
+        elif name in ("ap", "ap50", "ap75"):
+            groups.setdefault("Average precision", []).append(name)
+        elif "iou" in name:
+            groups.setdefault("Intersection over union", []).append(name)
         elif name.endswith("rate"):
             rates.append(name)
         else:

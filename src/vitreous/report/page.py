@@ -37,8 +37,8 @@ def explanation_page(
     places = data["positions"] and {key: data["positions"][key] for key in ("kind", "low", "high")}
     return render(
         "explanation.html.j2",
-        styles=("page.css", "explanation.css"),
-        scripts=("theme.js", "explanation.js"),
+        styles=("page.css", "heat.css", "explanation.css"),
+        scripts=("theme.js", "heat.js", "explanation.js"),
         values={
             "name": name,
             "facts": facts,

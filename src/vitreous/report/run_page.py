@@ -1,5 +1,6 @@
 """The page about one training run: what was learnt, how sure that is, and what the model looked at; of a run
-that learnt without labels, what it makes of pictures."""
+that learnt without labels, what it makes of pictures; of one that learnt objects or pixels, truth and
+answer."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from PIL import Image
 
 from vitreous.report.canvas import Canvas
 from vitreous.report.figures import confusion_figure, curves_figure, reliability_figure
+from vitreous.report.gallery import Section
+from vitreous.report.gallery_page import marked_values
 from vitreous.report.html import percent, render
 from vitreous.report.svg import data_address
 
@@ -50,6 +53,8 @@ class RunReport:
     doctor     ``Examination.to_dict()`` of the data
     metrics    the rows of the run's metrics log
     scores     what ``evaluation.classification.scores`` says of the held-out pictures
+    marked     what ``evaluation.evaluate`` says of pictures with objects or regions; ``marked_note`` which
+               they are, ``sections`` are drawings of some of them
     baselines  rows of a table with the same keys in each; ``"mine": True`` marks this model's
     examples   judged pictures; the wrong ones are shown first
     commands   what to type to have all this again, or to go on
@@ -67,6 +72,9 @@ class RunReport:
     doctor: Mapping[str, Any] | None = None
     metrics: Sequence[Mapping[str, Any]] = ()
     scores: Mapping[str, Any] | None = None
+    marked: Mapping[str, Any] | None = None
+    marked_note: str = ""
+    sections: Sequence[Section] = ()
     baselines: Sequence[Mapping[str, Any]] = ()
     examples: Sequence[Example] = ()
     commands: Sequence[str] = ()
@@ -115,6 +123,7 @@ def run_page(report: RunReport) -> str:
             else None,
             "reliability": _inline(reliability_figure(scores["bins"])) if scores else None,
             "classes": worst_classes(scores) if scores else [],
+            "marked": marked_values(report.marked) if report.marked else None,
             "columns": [key for key in (report.baselines[0] if report.baselines else ()) if key != "mine"],
             "shown": [_shown(one) for one in sorted(report.examples, key=_is_right)],
             "cell": _cell,

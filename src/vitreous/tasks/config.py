@@ -228,7 +228,7 @@ TAUGHT: Mapping[str, tuple[str, ...]] = {
     "masked_pixels": ("simmim",),
     "visual_tokens": ("beit_masked",),
     "tokenizer": ("dvae",),
-    "detection": ("detr",),
+    "detection": ("detr", "yolos"),
     "segmentation": ("segformer", "upernet"),
 }
 
@@ -243,6 +243,11 @@ def needs_labels(task: TaskConfig) -> bool:
 def truth_of(task: TaskConfig) -> Truth:
     """What must be told of every training picture."""
     return "labels" if needs_labels(task) else _TRUTHS.get(task.kind, "nothing")
+
+
+def marks_places(task: TaskConfig) -> bool:
+    """Whether boxes, or a class for each pixel, are learnt."""
+    return truth_of(task) in ("objects", "regions")
 
 
 def sources_of(task: TaskConfig) -> tuple[str, ...]:

@@ -34,11 +34,11 @@ class Terms(NamedTuple):
     weights: Tensor
     boxes: Tensor
     overlap: Tensor
-    objects: int
+    objects: float
 
     def means(self) -> dict[str, Tensor]:
         """The paper's three terms, each (); where there is no object the last two are 0."""
-        count = max(1, self.objects)
+        count = max(1.0, self.objects)
         return {
             "classes": self.classes / self.weights,
             "boxes": self.boxes / count,
@@ -47,13 +47,19 @@ class Terms(NamedTuple):
 
 
 class Detection:
-    """Targets of boxes and labels against ``Detections``."""
+    """Targets of boxes and labels against ``Detections``.
+
+    ``objects`` is how many a training picture has in the mean. Sums are divided by what so many would be in
+    the batch, not by how many it happens to have: so parts of a batch, in one process or in several, add up to
+    the whole. Without it they are divided by what is there, as in the paper's own code.
+    """
 
     masks: Masks | None = None
     calibrated = False
 
-    def __init__(self, config: DetectionConfig | None = None) -> None:
+    def __init__(self, config: DetectionConfig | None = None, *, objects: float | None = None) -> None:
         config = config or DetectionConfig()
+        self.objects = objects
         self.costs = Weights(config.class_cost, config.box_cost, config.overlap_cost)
         self.weights = Weights(config.class_weight, config.box_weight, config.overlap_weight)
         self.no_object = config.no_object
@@ -63,6 +69,8 @@ class Detection:
         all layers before it lose (``auxiliary``)."""
         answer = model(batch.images, batch.valid)
         layers = self.layers(answer, targets_of(batch))
+        if self.objects is not None:
+            layers = [self._usual(terms, answer.logits, self.objects) for terms in layers]
         sums = [self._weighed(terms.means()) for terms in layers]
         parts = layers[-1].means()
         if len(sums) > 1:
@@ -122,6 +130,13 @@ class Detection:
         """Average precision; among equals the lower loss."""
         return measures["ap"], -measures["validation_loss"]
 
+    def _usual(self, terms: Terms, logits: Tensor, objects: float) -> Terms:
+        """The same sums, and what they are divided by where every picture has so many objects."""
+        pictures, queries = logits.shape[:2]
+        told = min(objects, queries)
+        weights = pictures * (told + (queries - told) * self.no_object)
+        return terms._replace(weights=terms.weights.new_tensor(weights), objects=pictures * objects)
+
     def _weighed(self, means: Mapping[str, Tensor]) -> Tensor:
         parts = [weight * means[name] for name, weight in zip(LAYER, self.weights, strict=True)]
         return torch.stack(parts).sum()
@@ -139,7 +154,7 @@ class Detection:
         told = boxes[pairs.picture, pairs.query]  # (m, 4)
         true = _true(targets, pairs).to(told)
         overlap = generalized_box_iou(corners(told), corners(true)).diagonal()
-        objects = sum(len(target.labels) for target in targets)
+        objects = float(sum(len(target.labels) for target in targets))
         return Terms(entropy, weights[labels].sum(), (told - true).abs().sum(), (1 - overlap).sum(), objects)
 
 

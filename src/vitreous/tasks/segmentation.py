@@ -115,6 +115,7 @@ class Segmentation:
             "mean_iou": float(mean_of(shares)),
             "pixel_accuracy": float(hits.sum()) / pixels,
             "frequency_weighted_iou": float(weighed_by(shares, truth)),
+            "guessing_iou": float(truth.max(initial=0)) / pixels / max(1, int((truth > 0).sum())),
             "validation_loss": sums["cross_entropy"] / pixels,
         }
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import ceil
 from shlex import quote
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from vitreous.data.augment import AugmentConfig
 from vitreous.data.splitting import many
@@ -39,7 +39,8 @@ class Facts:
 
     ``classes`` is 0 where pictures have no labels; ``fewest`` and ``most`` are training pictures of a class.
     ``side`` is the longer side of the middle picture in pixels; ``grey`` whether all that were looked at are;
-    ``several`` whether a picture may have several labels.
+    ``several`` whether a picture may have several labels; ``places`` what else is told of pictures, objects
+    or regions, whose classes these then are.
     """
 
     pictures: int  # to train on
@@ -49,6 +50,7 @@ class Facts:
     side: int
     grey: bool = False
     several: bool = False
+    places: Literal["objects", "regions"] | None = None
     cores: int = 2
     device: str = "cpu"
 

@@ -18,6 +18,7 @@ from vitreous.tasks.config import (
     ClassificationConfig,
     TaskConfig,
     check_fits,
+    marks_places,
     needs_labels,
     sources_of,
     views_of,
@@ -31,7 +32,9 @@ TAUGHT = ("normalised_targets",)  # options of a model that say what it is taugh
 
 @dataclass(frozen=True, kw_only=True)
 class ModelChoice:
-    """Which model: a catalog name with options, or a ``source`` whose weights are gone on with."""
+    """Which model: a catalog name with options, or a ``source`` whose weights are gone on with. Where places
+    are learnt, boxes or a class for each pixel, both may be said: the name is then of the head that is put on
+    the backbone of a source that has none."""
 
     name: str = "vit_ti_16"
     source: str | None = None
@@ -137,9 +140,13 @@ class TrainConfig:
                 )
         if (self.mean is None) != (self.std is None):
             raise ConfigError("mean and std go together: give both, or neither to have them measured")
-        if self.model.source is None:
-            # An unknown name or option is answered here.
+        if self.augment.erase and marks_places(self.task):
+            raise ConfigError(f"augment.erase blanks what {self.task.kind} learns to find; set it to 0")
+        if self.model.source is None or marks_places(self.task):
+            # An unknown name or option is answered here. Beside weights it says which head is put on them.
             check_fits(self.task, self.model.configure(classes=2))
+            if self.model.source is not None and self.mean is not None:
+                raise ConfigError("mean and std are for new models; the weights of --from bring their own")
         elif replace(self.model, source=None, image_size=None) != ModelChoice() or self.mean is not None:
             raise ConfigError(
                 "model.name, model.channels, model.options, mean and std are for new models; the weights"

@@ -4,11 +4,13 @@ import os
 from math import ceil
 from statistics import median
 from time import perf_counter
+from typing import Literal
 
 import numpy as np
 from PIL import Image
 
 from vitreous.data.collection import Collection, Splits
+from vitreous.data.layouts import Wanted
 from vitreous.data.parts import learning_parts
 from vitreous.errors import DataError, PictureError
 from vitreous.training.choice import Facts
@@ -26,8 +28,10 @@ def facts_of(splits: Splits, *, seed: int = 0, device: str = "cpu") -> Facts:
     Raises:
         DataError: nothing can be learnt from this data.
     """
+    places = _places(splits)
     labelled = has_labels(splits)
-    train = learning_parts(splits, seed=seed, labelled=labelled).train
+    wanted: Wanted | None = None if places is None else "detection" if places == "objects" else "segmentation"
+    train = learning_parts(splits, seed=seed, labelled=labelled and places is None, wanted=wanted).train
     if train is None:
         raise DataError("the data has no pictures to train on")
     counts = [count for count in train.counts().values() if count]
@@ -40,9 +44,18 @@ def facts_of(splits: Splits, *, seed: int = 0, device: str = "cpu") -> Facts:
         side=side,
         grey=grey,
         several=labelled and train.tagged,
+        places=places,
         cores=cores(),
         device=device,
     )
+
+
+def _places(splits: Splits) -> Literal["objects", "regions"] | None:
+    """What is told of the pictures beside labels."""
+    some = next((part for part in splits[:3] if part is not None), None)
+    if some is None or not (some.detects or some.segments):
+        return None
+    return "objects" if some.detects else "regions"
 
 
 def has_labels(splits: Splits) -> bool:

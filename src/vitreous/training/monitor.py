@@ -22,7 +22,7 @@ from vitreous.evaluation.collapse import collapse, variety
 from vitreous.evaluation.features import extract
 from vitreous.evaluation.neighbours import neighbour_accuracy
 from vitreous.models.model import Model
-from vitreous.tasks.config import needs_labels
+from vitreous.tasks.config import truth_of
 from vitreous.tasks.tokenizing import unused_codes
 from vitreous.training import distributed
 from vitreous.training.config import TrainConfig
@@ -30,6 +30,7 @@ from vitreous.training.distributed import World
 from vitreous.training.precision import autocast
 from vitreous.training.setup import Setup
 from vitreous.training.state import Counters
+from vitreous.training.unlearnt import nothing_found, one_class_only
 
 BANK = 2000  # training pictures, at most, among which neighbours are looked for
 QUERIES = 256  # validation pictures, at most, whose neighbours and effective rank are looked at
@@ -56,11 +57,12 @@ class Say(Protocol):
 
 class Monitor:
     """The pictures that are looked at again and again, and how they are shared among the processes. Where
-    labels are learnt there are none: accuracy says it all."""
+    labels or places are learnt there are none: their measures say it all, and where nothing is found by them
+    at the first evaluation or later, what may be the reason is said (``unlearnt.py``)."""
 
     def __init__(self, config: TrainConfig, setup: Setup, world: World, say: Say) -> None:
         self.config, self.setup, self.world, self.say = config, setup, world, say
-        self.watches = not needs_labels(config.task)
+        self.watches = truth_of(config.task) == "nothing"
         self.labelled = _labelled(setup.train)
         self.queries = _chosen("monitor queries", config.seed, setup.validation, QUERIES * self.watches)
         between = min(config.evaluate_every, config.epochs)  # epochs from one evaluation to the next
@@ -86,16 +88,30 @@ class Monitor:
         ``measures``, where this evaluation comes with a look. Returns ``{"alarm": what is wrong}`` where
         something is; it is told when it comes and when it is over. Every process must call this alike."""
         done = epoch / self.config.epochs
-        if not self.watches or (epoch // self.config.evaluate_every % self.every and done < 1):
+        if not self.watches:
+            return self._told(self._nothing_found(measures, counters), counters)
+        if epoch // self.config.evaluate_every % self.every and done < 1:
             return {}
         seen, wrong = self._look(model, counters.before.get("effective_rank") if done >= PATIENT else None)
         wrong = wrong or no_better_than_guessing(measures, done) or self._few_codes(measures, done)
         measures |= seen
+        return self._told(wrong, counters)
+
+    def _told(self, wrong: str | None, counters: Counters) -> dict[str, str]:
+        """What is wrong, which is said when it comes, and when it is over."""
         kind = "" if wrong is None else wrong.partition(":")[0]
         if kind != counters.alarm:
             self.say(text=wrong or f"{counters.alarm}: over, nothing looks wrong any more")
         counters.alarm = kind
         return {} if wrong is None else {"alarm": wrong}
+
+    def _nothing_found(self, measures: Mapping[str, float], counters: Counters) -> str | None:
+        """What is wrong with the boxes or the pixels of a model that learns those."""
+        if self.config.task.kind == "detection":
+            return nothing_found(measures, self.setup.train, self.config, counters.step)
+        if self.config.task.kind == "segmentation":
+            return one_class_only(measures, self.config, counters.step)
+        return None
 
     def _few_codes(self, measures: Mapping[str, float], done: float) -> str | None:
         """What is wrong with the tokens of a tokenizer after the share ``done`` of all steps."""

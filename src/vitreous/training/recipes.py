@@ -9,11 +9,14 @@ from vitreous.models.catalog import CATALOG
 from vitreous.models.config import family_of
 from vitreous.tasks.config import (
     ClassificationConfig,
+    DetectionConfig,
     DistillationConfig,
     MaskedAutoencodingConfig,
     MaskedPixelsConfig,
+    SegmentationConfig,
     TokenizerConfig,
     VisualTokensConfig,
+    marks_places,
 )
 from vitreous.training.config import (
     ModelChoice,
@@ -239,6 +242,49 @@ def probe(data: str, output: str) -> TrainConfig:
     )
 
 
+def detr(data: str, output: str) -> TrainConfig:
+    """A DETR on pictures with boxes, whose queries start from boxes of their own.
+
+    Command: ``vitreous train pictures/ --recipe detr``; with ``--from SOURCE`` the backbone of a classifier,
+    or a detector, is gone on with. On the embedded scenes (``vitreous train scenes:detection,pictures=8000``)
+    twenty minutes of two CPU cores are enough (``python -m benchmarks.detection``); what to expect elsewhere
+    depends on the pictures.
+    """
+    return TrainConfig(
+        data=data,
+        output=output,
+        model=ModelChoice(name="detr_resnet_tiny", options={"references": "boxes", "groups": 3}),
+        augment=_placed(),
+        task=DetectionConfig(),
+        optimizer=OptimizerConfig(learning_rate=1e-3, weight_decay=0.05, warmup=0.05),
+        epochs=100,
+        batch_size=32,
+        average=0.99,
+        evaluate_every=5,
+    )
+
+
+def segformer(data: str, output: str) -> TrainConfig:
+    """A SegFormer on pictures with a class for each pixel.
+
+    Command: ``vitreous train pictures/ --recipe segformer``; with ``--from SOURCE`` the backbone of a
+    classifier, or a segmenter, is gone on with. What to expect depends on the pictures (``python -m
+    benchmarks.segmentation``).
+    """
+    return TrainConfig(
+        data=data,
+        output=output,
+        model=ModelChoice(name="segformer_tiny"),
+        augment=_placed(),
+        task=SegmentationConfig(),
+        optimizer=OptimizerConfig(learning_rate=2e-3, weight_decay=0.05, warmup=0.05),
+        epochs=100,
+        batch_size=32,
+        average=0.99,
+        evaluate_every=5,
+    )
+
+
 RECIPES: Mapping[str, Callable[[str, str], TrainConfig]] = {
     "digits": digits,
     "scratch": scratch,
@@ -251,6 +297,8 @@ RECIPES: Mapping[str, Callable[[str, str], TrainConfig]] = {
     "beit": beit,
     "simmim": simmim,
     "probe": probe,
+    "detr": detr,
+    "segformer": segformer,
 }
 
 
@@ -273,16 +321,35 @@ def configured(
     """A recipe by name with what a user may say beside it: another model, or weights to go on with; settings.
 
     Raises:
-        ConfigError: an unknown name, model or setting, or a model and weights at once.
+        ConfigError: an unknown name, model or setting, or a model and weights at once where only one of them
+            can say what is learnt.
     """
-    if model and source:
-        raise ConfigError("--model and --from: the weights say which model they are; give one of the two")
     config = recipe(name)(data, output)
+    placed = marks_places(config.task)
+    if model and source and not placed:
+        raise ConfigError("--model and --from: the weights say which model they are; give one of the two")
     if model is not None:
         config = with_model(config, model)
     if source is not None:
-        config = replace(config, model=ModelChoice(source=source))  # weights say which model they are
+        # Weights say which model they are; those of a classifier only what a head for places stands on.
+        config = _slower(config, source) if placed else replace(config, model=ModelChoice(source=source))
     return with_settings(config, settings)
+
+
+def _slower(config: TrainConfig, source: str) -> TrainConfig:
+    """The run where its backbone has learnt already: smaller steps, the deeper a layer lies the smaller."""
+    return replace(
+        config,
+        model=replace(config.model, source=source),
+        optimizer=replace(config.optimizer, learning_rate=2e-4),
+        tuning=TuningConfig(layer_decay=0.75),
+        epochs=50,
+    )
+
+
+def _placed() -> AugmentConfig:
+    """How pictures are varied of which places are learnt: an object near an edge stays whole."""
+    return AugmentConfig(crop=(0.6, 1.0), rand_augment=(1, 5))
 
 
 def _views(data: str, photographs: AugmentConfig) -> AugmentConfig:
@@ -297,7 +364,16 @@ def _upright(photographs: AugmentConfig) -> AugmentConfig:
 
 
 # What a model is taught in a run that named no recipe, where that is not to tell classes apart.
-OF_FAMILY: Mapping[str, str] = {"mae": "mae", "beit_masked": "beit", "simmim": "simmim", "dvae": "tokenizer"}
+OF_FAMILY: Mapping[str, str] = {
+    "mae": "mae",
+    "beit_masked": "beit",
+    "simmim": "simmim",
+    "dvae": "tokenizer",
+    "detr": "detr",
+    "yolos": "detr",
+    "segformer": "segformer",
+    "upernet": "segformer",
+}
 
 
 def default_recipe(data: str, source: str | None, model: str | None = None) -> str:

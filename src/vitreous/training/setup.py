@@ -10,6 +10,7 @@ from vitreous.checkpoints.adapt import adapt
 from vitreous.checkpoints.adapter import fingerprint as fingerprint_of
 from vitreous.checkpoints.file import Answers, Checkpoint
 from vitreous.checkpoints.source import read_any
+from vitreous.checkpoints.transplant import transplant
 from vitreous.data.collection import Collection, Splits
 from vitreous.data.draws import seed_of, seed_torch
 from vitreous.data.folder import read_data
@@ -20,9 +21,16 @@ from vitreous.errors import ConfigError, DataError, PictureError
 from vitreous.evaluation.evaluate import trained_on
 from vitreous.evaluation.matching import match
 from vitreous.models import catalog
-from vitreous.models.config import DVAEConfig
+from vitreous.models.config import DVAEConfig, family_of
 from vitreous.models.model import Model
-from vitreous.tasks.config import check_complete, check_fits, needs_labels
+from vitreous.tasks.config import (
+    TAUGHT,
+    check_complete,
+    check_fits,
+    marks_places,
+    needs_labels,
+    truth_of,
+)
 from vitreous.tasks.tokenizing import check_open
 from vitreous.training.config import TrainConfig
 from vitreous.training.several import NOTE, check_several
@@ -81,7 +89,7 @@ def set_up(config: TrainConfig, splits: Splits | None = None) -> Setup:
         known: tuple[str, ...] = ()
         if labelled:
             train, validation, known = _as_the_model_calls_them(train, validation, checkpoint.classes)
-        parent, notes = _go_on(config, checkpoint, train if labelled else None)
+        parent, notes = _go_on(config, checkpoint, None if truth_of(config.task) == "nothing" else train)
         check_fits(config.task, parent.model.config)
         if tokenizer is not None:
             tokenizer.check_taught(config.model.source, parent.model.config)
@@ -141,6 +149,9 @@ def _go_on(
 ) -> tuple[Checkpoint, tuple[str, ...]]:
     size = config.model.image_size
     image_size = (size, size) if isinstance(size, int) else size
+    family = family_of(checkpoint.model.config)
+    if train is not None and marks_places(config.task) and family not in TAUGHT[config.task.kind]:
+        return transplant(checkpoint, config.model.configure(len(train.classes)), train.classes)
     return adapt(checkpoint, classes=None if train is None else train.classes, image_size=image_size)
 
 

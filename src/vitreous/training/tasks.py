@@ -6,6 +6,7 @@ from vitreous.errors import ConfigError
 from vitreous.tasks.classification import Classification
 from vitreous.tasks.config import (
     ClassificationConfig,
+    DetectionConfig,
     DistillationConfig,
     MaskedAutoencodingConfig,
     MaskedPixelsConfig,
@@ -13,6 +14,7 @@ from vitreous.tasks.config import (
     TokenizerConfig,
     VisualTokensConfig,
 )
+from vitreous.tasks.detection import Detection
 from vitreous.tasks.distillation import Distillation
 from vitreous.tasks.masked_autoencoding import MaskedAutoencoding
 from vitreous.tasks.masked_pixels import MaskedPixels
@@ -25,6 +27,8 @@ from vitreous.training.config import TrainConfig
 from vitreous.training.distributed import World
 from vitreous.training.lessons import Remembered
 from vitreous.training.setup import Setup
+
+COUNTED = 500  # pictures whose objects are counted
 
 
 def build_task(config: TrainConfig, setup: Setup, world: World, progress: Progress | None = None) -> Task:
@@ -54,6 +58,8 @@ def build_task(config: TrainConfig, setup: Setup, world: World, progress: Progre
     if isinstance(task, TokenizerConfig):
         model = setup.model.config
         return Tokenizing(task, model, setup.preprocess, seed=config.seed, progress=progress)
+    if isinstance(task, DetectionConfig):
+        return Detection(task, objects=_objects(setup.train))
     if isinstance(task, SegmentationConfig):
         return Segmentation(task, counts=_pixels(setup.train) if task.balance == "loss" else ())
     raise ConfigError(f"{task.kind} is not taught here yet")
@@ -77,3 +83,11 @@ def _pixels(train: Collection) -> tuple[int, ...]:
         if region is not None:
             found = [*map(sum, zip(found, pixels_of(region, len(found)).tolist(), strict=True))]
     return tuple(found)
+
+
+def _objects(train: Collection) -> float:
+    """How many objects a training picture has, in the mean of some that are spread over all."""
+    step = max(1, len(train) // COUNTED)
+    found = [sample.held_objects() for sample in train.samples[::step]]
+    counts = [0 if objects is None else int((~objects.crowd).sum()) for objects in found]
+    return sum(counts) / max(1, len(counts))

@@ -9,6 +9,7 @@ from vitreous.errors import CheckpointError
 
 ASSUMED = "class names"  # what a plan's ``assumed`` begins with where a file tells none
 IN_TWO_ORDERS = 21_841
+COCO = 91
 PROBLEM, SEVERAL = "problem_type", "multi_label_classification"  # as transformers says it
 
 
@@ -33,6 +34,23 @@ def unnamed(classes: int, *, by_folder: bool = False) -> ClassNames:
     if title is None:
         return ClassNames(numbered(classes), (ASSUMED,))
     return ClassNames(imagenet.class_list(title).names, (f"{ASSUMED} of {title}",))
+
+
+def distinct(names: tuple[str, ...]) -> tuple[str, ...]:
+    """The same where a name that several classes have, as COCO's N/A, tells which one it is."""
+    repeated = {name for name in names if names.count(name) > 1}
+    return tuple(f"{name} ({index})" if name in repeated else name for index, name in enumerate(names))
+
+
+def of_objects(classes: int) -> ClassNames:
+    """Names for the classes of a detector whose file tells none: COCO's, by their ids from 0 to 90 of which
+    eleven are no class, where there are 91."""
+    if classes != COCO:
+        return ClassNames(numbered(classes), (ASSUMED,))
+    from torchvision.models.detection import FasterRCNN_ResNet50_FPN_Weights  # which takes a second to import
+
+    told = FasterRCNN_ResNet50_FPN_Weights.DEFAULT.meta["categories"]
+    return ClassNames(distinct(("N/A", *told[1:])), (f"{ASSUMED} of COCO",))
 
 
 def from_id2label(

@@ -32,7 +32,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 OnViT = TypeVar("OnViT", ClassifierConfig, DeiTConfig, MaskedTokensConfig)
 
 # The makers of files that come from no library.
-FACEBOOKRESEARCH, MICROSOFT = "facebookresearch", "microsoft"
+FACEBOOKRESEARCH, MICROSOFT, NVLABS = "facebookresearch", "microsoft", "nvlabs"
 
 # Heads of the widths that published models have. A file of weights does not say how many heads its
 # queries are cut into, and a wrong number loads silently.

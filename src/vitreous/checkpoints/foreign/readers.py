@@ -4,12 +4,14 @@ ahead of those whose names it shares."""
 from vitreous.checkpoints.foreign import (
     dall_e,
     facebookresearch_deit,
+    facebookresearch_detr,
     facebookresearch_dinov2,
     facebookresearch_dinov3,
     facebookresearch_mae,
     google,
     microsoft_beit,
     microsoft_swin,
+    nvlabs_segformer,
 )
 from vitreous.checkpoints.foreign.plan import Reader
 from vitreous.checkpoints.foreign.timm import beit as timm_beit
@@ -32,12 +34,15 @@ from vitreous.checkpoints.foreign.transformers import segformer as transformers_
 from vitreous.checkpoints.foreign.transformers import simmim as transformers_simmim
 from vitreous.checkpoints.foreign.transformers import swin as transformers_swin
 from vitreous.checkpoints.foreign.transformers import vit as transformers_vit
+from vitreous.checkpoints.foreign.transformers import yolos as transformers_yolos
 
 READERS: tuple[Reader, ...] = (
     microsoft_beit.READER,
     microsoft_swin.READER,
     timm_dinov3.READER,
     facebookresearch_deit.READER,
+    facebookresearch_detr.READER,
+    nvlabs_segformer.READER,
     facebookresearch_mae.READER,
     facebookresearch_dinov3.READER,
     facebookresearch_dinov2.READER,
@@ -50,6 +55,7 @@ READERS: tuple[Reader, ...] = (
     transformers_beit.READER,
     transformers_mae.READER,
     transformers_detr.READER,
+    transformers_yolos.READER,
     transformers_dinov2.READER,
     transformers_dinov3.READER,
     transformers_flava.READER,

@@ -24,6 +24,7 @@ from vitreous.checkpoints.foreign.transformers import segformer as transformers_
 from vitreous.checkpoints.foreign.transformers import simmim as transformers_simmim
 from vitreous.checkpoints.foreign.transformers import swin as transformers_swin
 from vitreous.checkpoints.foreign.transformers import vit as transformers_vit
+from vitreous.checkpoints.foreign.transformers import yolos as transformers_yolos
 from vitreous.checkpoints.foreign.writing import Writer
 
 WRITERS: Mapping[str, tuple[Writer, ...]] = {
@@ -41,6 +42,7 @@ WRITERS: Mapping[str, tuple[Writer, ...]] = {
         transformers_segformer.WRITER,
         transformers_segformer.CLASSIFIER_WRITER,
         transformers_detr.WRITER,
+        transformers_yolos.WRITER,
         transformers_flava.WRITER,
     ),
     "timm": (timm_vit.WRITER, timm_dinov3.WRITER, timm_deit.WRITER, timm_beit.WRITER, timm_swin.WRITER),

@@ -14,6 +14,7 @@ from vitreous.models.accounting.plain import Account, account_autoencoder, accou
 from vitreous.models.accounting.segformer import account_segformer
 from vitreous.models.accounting.swin import account_swin
 from vitreous.models.accounting.upernet import account_upernet
+from vitreous.models.accounting.yolos import account_yolos
 from vitreous.models.config import (
     ConvNetConfig,
     DetrConfig,
@@ -23,6 +24,7 @@ from vitreous.models.config import (
     SegFormerConfig,
     SimMIMConfig,
     UPerNetConfig,
+    YolosConfig,
 )
 
 __all__ = ["Account", "account"]
@@ -41,6 +43,8 @@ def account(config: ModelConfig, image_size: tuple[int, int] | None = None) -> A
         return account_upernet(config, size)
     if isinstance(config, DetrConfig):
         return account_detr(config, size)
+    if isinstance(config, YolosConfig):
+        return account_yolos(config, size)
     if isinstance(config, SegFormerConfig):
         return account_segformer(config, size)
     if isinstance(config, SimMIMConfig):

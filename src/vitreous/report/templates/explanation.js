@@ -1,24 +1,10 @@
 "use strict";
 // One picture seen by one model. Everything on the page follows from `state`; `render` redraws what changed.
 
-const data = JSON.parse(document.getElementById("data").textContent);
-const byId = (id) => document.getElementById(id);
 const cells = data.rows * data.cols;
 const prefixes = data.prefix.length;
 
 // ---- maps ------------------------------------------------------------------------------------------
-
-function bytesOf(text) {
-  const raw = atob(text);
-  const bytes = new Uint8Array(raw.length);
-  for (let i = 0; i < raw.length; i++) bytes[i] = raw.charCodeAt(i);
-  return bytes;
-}
-
-// A pack of maps: bytes of 0..255 of each map's own peak, and the peaks.
-function unpack(pack) {
-  return { bytes: bytesOf(pack.bytes), peaks: new Float32Array(bytesOf(pack.peaks).buffer) };
-}
 
 const mean = { ...data.mean, ...unpack(data.mean), prefix: bytesOf(data.mean.prefix) };
 const each = { ...data.each, ...unpack(data.each), prefix: bytesOf(data.each.prefix) };
@@ -26,37 +12,6 @@ const reads = unpack(data.reads);
 const rollout = unpack(data.rollout);
 const relevance = unpack(data.relevance);
 const positions = data.positions && { ...data.positions, bytes: bytesOf(data.positions.bytes) };
-
-// 256 colours from the table's evenly spaced ones.
-const colours = (function () {
-  const table = data.colours.map((hex) => [0, 2, 4].map((at) => parseInt(hex.slice(at, at + 2), 16)));
-  return Array.from({ length: 256 }, (_, value) => {
-    const place = (value / 255) * (table.length - 1);
-    const below = Math.min(Math.floor(place), table.length - 2);
-    return table[below].map((low, i) => Math.round(low + (table[below + 1][i] - low) * (place - below)));
-  });
-})();
-
-// Draw map number `index` of some bytes, one pixel to a cell. An overlay is the clearer the hotter it is;
-// `stretch` spreads the map's own range over all colours.
-function paint(canvas, bytes, index, { overlay = false, stretch = false, opacity = 0.85 } = {}) {
-  canvas.width = data.cols;
-  canvas.height = data.rows;
-  const context = canvas.getContext("2d");
-  const image = context.createImageData(data.cols, data.rows);
-  const part = bytes.subarray(index * cells, (index + 1) * cells);
-  let low = 0, high = 255;
-  if (stretch) {
-    low = part.reduce((a, b) => Math.min(a, b), 255);
-    high = part.reduce((a, b) => Math.max(a, b), 0);
-  }
-  for (let i = 0; i < cells; i++) {
-    const value = high > low ? Math.round((255 * (part[i] - low)) / (high - low)) : 0;
-    image.data.set(colours[value], 4 * i);
-    image.data[4 * i + 3] = overlay ? Math.round(255 * opacity * Math.sqrt(value / 255)) : 255;
-  }
-  context.putImageData(image, 0, 0);
-}
 
 // ---- state -----------------------------------------------------------------------------------------
 
@@ -93,7 +48,6 @@ function mapOf(layer) {
   return { pack, index: group * rows + rowOf(pack, state.query) };
 }
 
-const percent = (value) => (value >= 0.0995 ? (100 * value).toFixed(0) : (100 * value).toFixed(1)) + "%";
 const numberOf = (cell) => cell + 1;
 
 function nameOf(query) {
@@ -112,25 +66,9 @@ function buildAnswer() {
   for (const radio of document.querySelectorAll("input[name=method]")) {
     radio.addEventListener("change", () => change({ method: radio.value }));
   }
-  const { left, top, right, bottom } = data.place;
-  const heat = byId("heat");
-  Object.assign(heat.style, {
-    left: percentOf(left), top: percentOf(top), width: percentOf(right - left), height: percentOf(bottom - top),
-    // What the model padded lies beyond its view and is not shown.
-    clipPath: `inset(0 ${percentOf((right - data.place.seen_right) / (right - left))} ${percentOf((bottom - data.place.seen_bottom) / (bottom - top))} 0)`,
-  });
-  const place = data.place;
-  const all = Math.min(place.seen_left, place.seen_top, 1 - place.seen_right, 1 - place.seen_bottom) > -0.005
-    && Math.max(place.seen_left, place.seen_top, 1 - place.seen_right, 1 - place.seen_bottom) < 0.005;
-  byId("seen").hidden = all;
-  Object.assign(byId("seen").style, {
-    left: percentOf(data.place.seen_left), top: percentOf(data.place.seen_top),
-    width: percentOf(data.place.seen_right - data.place.seen_left),
-    height: percentOf(data.place.seen_bottom - data.place.seen_top),
-  });
+  lay(byId("heat"), data.place);
+  frame(byId("seen"), data.place);
 }
-
-const percentOf = (part) => `${100 * part}%`;
 
 function renderAnswer() {
   data.targets.forEach((_, index) => byId(`target-${index}`).setAttribute("aria-pressed", String(index === state.target)));
@@ -187,7 +125,6 @@ function buildExplorer() {
 // Blocks at the edge may reach beyond the picture, so a grid may be a little larger than the stage.
 const gridRows = data.grid_rows / data.block;
 const gridCols = data.grid_cols / data.block;
-const clamp = (value, count) => Math.max(0, Math.min(count - 1, value));
 
 function markOn(mark, query) {
   mark.hidden = query < prefixes;

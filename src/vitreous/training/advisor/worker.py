@@ -19,12 +19,12 @@ import torch
 
 from vitreous.data.collection import Collection, Splits
 from vitreous.data.folder import read_data
-from vitreous.errors import PictureError, VitreousError
+from vitreous.errors import VitreousError
 from vitreous.evaluation.features import extract_once
 from vitreous.evaluation.matching import match
 from vitreous.evaluation.neighbours import choose_neighbours, votes
 from vitreous.models.model import Model
-from vitreous.predictor import load
+from vitreous.predictor import Answer, load
 from vitreous.training.advisor.candidates import Candidate
 from vitreous.training.advisor.folds import fold_of, pool_of
 from vitreous.training.config import TrainConfig
@@ -216,7 +216,7 @@ def _answers(run: str, test: Collection) -> tuple[bool, ...]:
     predictor = load(run)
     test = match(test, predictor.classes).collection  # which may call classes of ImageNet otherwise
     return tuple(
-        not isinstance(answer, PictureError) and answer.index == label
+        isinstance(answer, Answer) and answer.index == label
         for (_, answer), label in zip(predictor.predict(test.samples), test.labels, strict=True)
     )
 

@@ -13,19 +13,24 @@ from vitreous.models.config import ModelConfig
 
 SHORTEST, LONGEST = 800, 1333
 NAMES = ("DetrImageProcessor", "DetrFeatureExtractor", "YolosImageProcessor", "YolosFeatureExtractor")
+DETR, YOLOS = NAMES[0], NAMES[2]
+MULTIPLES = {1: DETR, 16: YOLOS}  # of pixels, to which the sides are rounded down
 # What is done to batches and annotations, not to a picture.
 BESIDE = ("do_pad", "pad_and_return_pixel_mask", "do_convert_annotations", "format", "pad_size", "max_size")
 
 
-def read_sides(given: Mapping[str, Any] | None, config: ModelConfig, name: str) -> Preprocess:
-    """What an image processor of these values does to a picture; without any, what the library's own does.
+def read_sides(
+    given: Mapping[str, Any] | None, config: ModelConfig, name: str, usual: str = DETR
+) -> Preprocess:
+    """What an image processor of these values does to a picture; without any, what the library's own does,
+    whose title is ``usual``.
 
     Raises:
         CheckpointError: another processor, or values that are not read.
     """
     values = {} if given is None else dict(given)
     where = f"{name}/preprocessor_config.json"
-    title = str(values.get("image_processor_type", values.get("feature_extractor_type", NAMES[0])))
+    title = str(values.get("image_processor_type", values.get("feature_extractor_type", usual)))
     if title.removesuffix("Fast").removesuffix("Pil") not in NAMES:
         raise CheckpointError(
             f"{where}: image processor {title!r} is not known; wanted one of {', '.join(NAMES)}"
@@ -48,6 +53,7 @@ def read_sides(given: Mapping[str, Any] | None, config: ModelConfig, name: str) 
             size=plain.size,
             shorter=shorter,
             longest=longest,
+            multiple=16 if title.startswith("Yolos") else 1,
             crop_rounding=plain.crop_rounding,
             interpolation=plain.interpolation,
             mean=plain.mean,
@@ -57,8 +63,8 @@ def read_sides(given: Mapping[str, Any] | None, config: ModelConfig, name: str) 
         raise CheckpointError(f"{where}: {error}") from error
 
 
-def write_sides(preprocess: Preprocess, title: str = NAMES[0]) -> dict[str, Any]:
-    """The values with which an image processor of this ``title`` does the same.
+def write_sides(preprocess: Preprocess) -> dict[str, Any]:
+    """The values with which an image processor does the same.
 
     Raises:
         CheckpointError: none does.
@@ -67,6 +73,11 @@ def write_sides(preprocess: Preprocess, title: str = NAMES[0]) -> dict[str, Any]
         raise CheckpointError(
             "transformers' image processors of detectors cut nothing off, and this preprocessing does;"
             " convert a model whose preprocessing takes whole pictures"
+        )
+    if preprocess.multiple not in MULTIPLES:
+        raise CheckpointError(
+            f"sides are rounded down to multiples of {preprocess.multiple} pixels, and by transformers' image"
+            " processors of detectors to those of 16 or of none"
         )
     height, width = preprocess.size
     plain = Preprocess(
@@ -80,4 +91,4 @@ def write_sides(preprocess: Preprocess, title: str = NAMES[0]) -> dict[str, Any]
     size = {"height": height, "width": width}
     if preprocess.shorter is not None and preprocess.longest is not None:
         size = {"shortest_edge": preprocess.shorter, "longest_edge": preprocess.longest}
-    return values | {"image_processor_type": title, "size": size, "do_pad": True}
+    return values | {"image_processor_type": MULTIPLES[preprocess.multiple], "size": size, "do_pad": True}

@@ -13,7 +13,7 @@ from typing import Any
 from vitreous.backbones.convnet_config import ConvNetBackboneConfig
 from vitreous.checkpoints.directory import FileContent, to_json
 from vitreous.checkpoints.file import Checkpoint
-from vitreous.checkpoints.foreign.class_names import from_id2label
+from vitreous.checkpoints.foreign.class_names import distinct, from_id2label
 from vitreous.checkpoints.foreign.fields import flag, integer, number
 from vitreous.checkpoints.foreign.names import Names, Table, layer, scatter
 from vitreous.checkpoints.foreign.plan import Found, Plan, Reader, Shapes, refuse_name, rows_of
@@ -117,8 +117,6 @@ def plan(found: Found, model: str | None) -> Plan:
         config = replace(config, backbone=replace(config.backbone, image_size=size))
         preprocess = replace(preprocess, size=config.image_size)
     classes = from_id2label(values, config.classes, name)
-    where = f"{name}/config.json"
-    stated = {key: number(values.get(key, usual), f"{where}: {key}") for key, usual in COSTS.items()}
     return Plan(
         LAYOUT,
         config,
@@ -129,14 +127,22 @@ def plan(found: Found, model: str | None) -> Plan:
         unused=backbone.unused,
         assumed=(*(() if given else ("preprocessing",)), *classes.assumed),
         finish=backbone.finish,
-        facts={"loss": stated} if any(stated[key] != usual for key, usual in COSTS.items()) else {},
+        facts=stated_costs(values, f"{name}/config.json"),
     )
 
 
-def distinct(names: tuple[str, ...]) -> tuple[str, ...]:
-    """The same where a name that several classes have, as COCO's N/A, tells which one it is."""
-    repeated = {name for name in names if names.count(name) > 1}
-    return tuple(f"{name} ({index})" if name in repeated else name for index, name in enumerate(names))
+def stated_costs(values: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """What ``config.json`` says of the loss, as a fact of the lineage; nothing of the usual values."""
+    stated = {key: number(values.get(key, usual), f"{where}: {key}") for key, usual in COSTS.items()}
+    return {"loss": stated} if any(stated[key] != usual for key, usual in COSTS.items()) else {}
+
+
+def written_costs(lineage: Mapping[str, Any]) -> dict[str, Any]:
+    """The same for a ``config.json`` that is written."""
+    stated = lineage.get("loss")
+    return {
+        key: stated.get(key, usual) if isinstance(stated, dict) else usual for key, usual in COSTS.items()
+    }
 
 
 def _config(shapes: Shapes, values: Mapping[str, Any], backbone: ReadBackbone, name: str) -> DetrConfig:
@@ -213,7 +219,6 @@ def written_config(checkpoint: Checkpoint, backbone: Mapping[str, Any]) -> dict[
     config: DetrConfig = checkpoint.model.config
     labels = {str(index): label for index, label in enumerate(checkpoint.classes)}
     activations = {ours: theirs for theirs, ours in ACTIVATIONS.items()}
-    stated = checkpoint.lineage.get("loss")
     return {
         "architectures": ["DetrForObjectDetection"],
         "model_type": "detr",
@@ -233,8 +238,7 @@ def written_config(checkpoint: Checkpoint, backbone: Mapping[str, Any]) -> dict[
         "auxiliary_loss": config.norm_between,
         "position_embedding_type": "sine",
         "dilation": False,
-        **{key: value for key, value in COSTS.items() if not isinstance(stated, dict)},
-        **({key: stated.get(key, value) for key, value in COSTS.items()} if isinstance(stated, dict) else {}),
+        **written_costs(checkpoint.lineage),
         "id2label": labels,
         "label2id": {label: int(index) for index, label in labels.items()},
         "torch_dtype": str(next(checkpoint.model.parameters()).dtype).removeprefix("torch."),

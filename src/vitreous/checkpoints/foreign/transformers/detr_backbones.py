@@ -1,21 +1,21 @@
-"""The backbones that transformers puts under a DETR, read and written: its own ResNet, timm's ResNet, VitDet
-and DINOv2. Names are those on disk, ahead of which the model's own stand.
+"""The backbones that transformers puts under a DETR, read and written: residual networks, Swin, VitDet and
+DINOv2. Names are those on disk, ahead of which the model's own stand.
 
 VitDet's windows, relative positions and residual blocks have no place here, and are refused; its table of
 positions has a row for a class token that nothing sees, which is written as zeros.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from math import isqrt
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from vitreous.backbones.config import EncoderConfig, ViTConfig
+from vitreous.backbones.config import EncoderConfig, SwinConfig, ViTConfig
 from vitreous.backbones.convnet_config import ConvNetBackboneConfig
-from vitreous.checkpoints.foreign.fields import flag, integer, number
+from vitreous.checkpoints.foreign.fields import flag, number
 from vitreous.checkpoints.foreign.names import CLASS_TOKEN, NORM, PATCHES, POSITIONS, Names, layer, prefixed
 from vitreous.checkpoints.foreign.plan import (
     Shapes,
@@ -32,15 +32,19 @@ from vitreous.checkpoints.foreign.transformers.common import (
     stated_activation,
     stated_blocks,
 )
+from vitreous.checkpoints.foreign.transformers.detr_parts import (
+    BASE,
+    Finish,
+    ReadBackbone,
+    WrittenBackbone,
+    last_stage,
+    refuse_middle,
+)
+from vitreous.checkpoints.foreign.transformers.detr_residual import read_resnet, read_timm, write_residual
+from vitreous.checkpoints.foreign.transformers.detr_swin import read_swin, swin_reasons, write_swin
 from vitreous.checkpoints.foreign.writing import NORMS
 from vitreous.errors import CheckpointError
 from vitreous.models.config import ClassifierConfig, DetrConfig
-from vitreous.models.convnet_stages import RESNETS
-
-BASE = "model.backbone.conv_encoder.model."
-STATISTICS = ("weight", "bias", "running_mean", "running_var")
-COUNTED = "num_batches_tracked"
-OURS = "backbone."
 
 VITDET = Names(
     outside={
@@ -62,28 +66,6 @@ NOT_PLAIN = {
     "residual.conv1": "a residual block between others",
 }
 
-Table = dict[str, tuple[str, ...]]
-Finish = Callable[[dict[str, Tensor]], dict[str, Tensor]]
-
-
-class ReadBackbone(NamedTuple):
-    """What stands under a DETR, as parts of a plan."""
-
-    config: ViTConfig | ConvNetBackboneConfig
-    table: Table
-    zeros: Mapping[str, tuple[int, ...]] = {}
-    unused: tuple[str, ...] = ()
-    finish: Finish = lambda tensors: tensors
-
-
-class WrittenBackbone(NamedTuple):
-    """``values`` of ``backbone_config``, names, and what has to be done with our tensors ahead of
-    renaming."""
-
-    values: dict[str, Any]
-    table: Table
-    ready: Finish = lambda tensors: tensors
-
 
 def read_backbone(shapes: Shapes, values: Mapping[str, Any], name: str) -> ReadBackbone:
     """What ``config.json`` says of the backbone, held to the shapes.
@@ -102,15 +84,16 @@ def read_backbone(shapes: Shapes, values: Mapping[str, Any], name: str) -> ReadB
         raise CheckpointError(f"{where}: wanted an object, got {told!r}")
     kind = told.get("model_type")
     if kind == "timm_backbone":
-        return _timm(shapes, told, where)
+        return read_timm(shapes, told, where)
     if kind == "resnet":
-        _refuse_middle(told, len(told.get("depths", (3, 4, 6, 3))), where)
-        return _resnet(shapes, told, where)
+        return read_resnet(shapes, told, where)
+    if kind == "swin":
+        return read_swin(shapes, told, name, where)
     if kind == "vitdet":
         return _vitdet(shapes, told, name, where)
     if kind in dinov2.CLASSES:
         return _dinov2(shapes, told, name, where)
-    known = ", ".join(("resnet", "timm_backbone", "vitdet", *dinov2.CLASSES))
+    known = ", ".join(("resnet", "timm_backbone", "swin", "vitdet", *dinov2.CLASSES))
     raise CheckpointError(f"{where}: model_type {kind!r} is not read under a DETR; wanted one of {known}")
 
 
@@ -118,26 +101,18 @@ def write_backbone(config: DetrConfig) -> WrittenBackbone:
     """How a backbone is written, for which ``reasons`` says nothing."""
     backbone = config.backbone
     if isinstance(backbone, ConvNetBackboneConfig):
-        values: dict[str, Any] = {
-            "model_type": "resnet",
-            "num_channels": backbone.channels,
-            "embedding_size": backbone.stem_width,
-            "hidden_sizes": list(backbone.widths),
-            "depths": list(backbone.depths),
-            "layer_type": "bottleneck" if backbone.bottleneck else "basic",
-            "hidden_act": "relu",
-            "downsample_in_first_stage": False,
-            "downsample_in_bottleneck": False,
-        }
-        ready: Finish = _uncounted
-        return WrittenBackbone(values | _last(len(backbone.depths)), _residual_table(backbone), ready)
+        return write_residual(backbone)
+    if isinstance(backbone, SwinConfig):
+        return write_swin(backbone)
     vit = config.vit
     if vit.class_token:
-        values = dinov2.backbone_values(vit) | {"apply_layernorm": vit.final_norm}
+        values: dict[str, Any] = dinov2.backbone_values(vit) | {"apply_layernorm": vit.final_norm}
         values |= {"reshape_hidden_states": True, "use_mask_token": True}
         table = prefixed(dinov2.table_of(vit, ""), BASE)
         mask = BASE + dinov2.MASK_NAME
-        return WrittenBackbone(values | _last(vit.depth), table | {mask: (mask,)}, _for_dinov2(vit, mask))
+        return WrittenBackbone(
+            values | last_stage(vit.depth), table | {mask: (mask,)}, _for_dinov2(vit, mask)
+        )
     encoder = vit.encoder
     side = vit.image_size[0] // vit.patch * vit.patch
     values = {
@@ -160,7 +135,7 @@ def write_backbone(config: DetrConfig) -> WrittenBackbone:
         "residual_block_indices": [],
     }
     return WrittenBackbone(
-        values | _last(vit.depth), prefixed(VITDET.table(vit.depth), BASE), _with_class_row
+        values | last_stage(vit.depth), prefixed(VITDET.table(vit.depth), BASE), _with_class_row
     )
 
 
@@ -169,8 +144,8 @@ def backbone_reasons(config: DetrConfig) -> list[str]:
     backbone = config.backbone
     if isinstance(backbone, ConvNetBackboneConfig):
         return ["the last stage of its backbone is dilated"] if backbone.dilated else []
-    if not isinstance(backbone, ViTConfig):
-        return [f"it stands on {type(backbone).__name__.removesuffix('Config')}"]
+    if isinstance(backbone, SwinConfig):
+        return swin_reasons(config)
     if backbone.class_token:
         found = dinov2.LIMITS.reasons(_as_classifier(backbone))
         return [reason for reason in found if reason != NORMS["none"]]
@@ -194,23 +169,11 @@ def _as_classifier(backbone: ViTConfig) -> Any:
     return ClassifierConfig(backbone=backbone, classes=1)
 
 
-def _last(stages: int) -> dict[str, Any]:
-    names = ["stem", *(f"stage{stage}" for stage in range(1, stages + 1))]
-    return {"out_features": [names[-1]], "out_indices": [stages], "stage_names": names}
-
-
-def _refuse_middle(told: Mapping[str, Any], stages: int, where: str) -> None:
-    """CheckpointError where the map is not that of the last stage."""
-    last = told.get("out_features") or [f"stage{stages}"]
-    if not isinstance(last, list) or last[-1] != f"stage{stages}":
-        raise CheckpointError(f"{where}: out_features {last!r}; only the last stage, stage{stages}, is read")
-
-
 def _vitdet(shapes: Shapes, told: Mapping[str, Any], name: str, where: str) -> ReadBackbone:
     found = [key.removeprefix(BASE) for key in shapes if key.startswith(BASE)]
     refuse(found, NOT_PLAIN, name, "a plain ViT under a DETR")
     depth, heads = stated_blocks(told, where)
-    _refuse_middle(told, depth, where)
+    refuse_middle(told, depth, where)
     windows = told.get("window_block_indices") or []
     if windows and told.get("window_size", 0):
         raise CheckpointError(
@@ -249,7 +212,7 @@ def _vitdet(shapes: Shapes, told: Mapping[str, Any], name: str, where: str) -> R
 
 def _dinov2(shapes: Shapes, told: Mapping[str, Any], name: str, where: str) -> ReadBackbone:
     config = dinov2.backbone_of(shapes, {"layerscale_value": 1.0, **told}, BASE, name)
-    _refuse_middle(told, config.depth, where)
+    refuse_middle(told, config.depth, where)
     if not flag(told.get("reshape_hidden_states", True), f"{where}: reshape_hidden_states"):
         raise CheckpointError(
             f"{where}: reshape_hidden_states is false, and a DETR needs a map; wanted it true"
@@ -261,98 +224,6 @@ def _dinov2(shapes: Shapes, told: Mapping[str, Any], name: str, where: str) -> R
         unused += [theirs for leaf in ("weight", "bias") for theirs in table.pop(f"{NORM}.{leaf}")]
     zeros = missing_biases(table, shapes, ["attention.qkv.bias"])
     return ReadBackbone(config, table, zeros, tuple(key for key in unused if key in shapes))
-
-
-def _resnet(shapes: Shapes, told: Mapping[str, Any], where: str) -> ReadBackbone:
-    for key, wanted in (("downsample_in_first_stage", False), ("downsample_in_bottleneck", False)):
-        if flag(told.get(key, wanted), f"{where}: {key}") != wanted:
-            raise CheckpointError(
-                f"{where}: {key} is true, and here the stride stands in the 3x3 convolution"
-            )
-    if told.get("hidden_act", "relu") != "relu":
-        raise CheckpointError(
-            f"{where}: hidden_act {told['hidden_act']!r} of a ResNet is not read; wanted relu"
-        )
-    kind = told.get("layer_type", "bottleneck")
-    if kind not in ("bottleneck", "basic"):
-        raise CheckpointError(f"{where}: layer_type {kind!r}; wanted bottleneck or basic")
-    config = ConvNetBackboneConfig(
-        widths=_integers(told.get("hidden_sizes", [256, 512, 1024, 2048]), f"{where}: hidden_sizes"),
-        depths=_integers(told.get("depths", [3, 4, 6, 3]), f"{where}: depths"),
-        bottleneck=kind == "bottleneck",
-        stem_width=integer(told.get("embedding_size", 64), f"{where}: embedding_size"),
-        channels=integer(told.get("num_channels", 3), f"{where}: num_channels"),
-    )
-    return ReadBackbone(config, _residual_table(config), unused=_counts(shapes))
-
-
-def _timm(shapes: Shapes, told: Mapping[str, Any], where: str) -> ReadBackbone:
-    title = str(told.get("backbone"))
-    architecture = title.partition(".")[0]
-    if architecture not in RESNETS:
-        raise CheckpointError(f"{where}: backbone {title!r} is not read; wanted one of {', '.join(RESNETS)}")
-    bottleneck, depths = RESNETS[architecture]
-    stride = (told.get("output_stride") or (told.get("backbone_kwargs") or {}).get("output_stride")) or 32
-    if stride not in (16, 32):
-        raise CheckpointError(f"{where}: output_stride {stride!r}; wanted 16 or 32")
-    config = ConvNetBackboneConfig(
-        widths=tuple(64 * 2**stage * (4 if bottleneck else 1) for stage in range(4)),
-        depths=depths,
-        bottleneck=bottleneck,
-        dilated=stride == 16,
-        channels=integer(told.get("num_channels", 3), f"{where}: num_channels"),
-    )
-    table: Table = {f"{OURS}stem.weight": (f"{BASE}conv1.weight",), **_norm("stem_norm", "bn1")}
-    for key in _residual_table(config):
-        stage, _, rest = key.removeprefix(f"{OURS}stages.").partition(".")
-        if key.startswith(f"{OURS}stages."):
-            table[key] = (f"{BASE}layer{int(stage) + 1}.{rest}",)
-    return ReadBackbone(config, table, unused=_counts(shapes))
-
-
-def _counts(shapes: Shapes) -> tuple[str, ...]:
-    """How many batches norms have seen, which nobody asks."""
-    return tuple(key for key in shapes if key.startswith(BASE) and key.endswith(COUNTED))
-
-
-def _norm(ours: str, theirs: str) -> Table:
-    return {f"{OURS}{ours}.{leaf}": (f"{BASE}{theirs}.{leaf}",) for leaf in STATISTICS}
-
-
-def _convolution(ours: str, norm: str, theirs: str) -> Table:
-    return {
-        f"{OURS}{ours}.weight": (f"{BASE}{theirs}.convolution.weight",),
-        **_norm(norm, f"{theirs}.normalization"),
-    }
-
-
-def _residual_table(config: ConvNetBackboneConfig) -> Table:
-    """Our names to those of transformers' ResNet."""
-    table = _convolution("stem", "stem_norm", "embedder.embedder")
-    width = config.stem_width
-    for stage, (out, depth) in enumerate(zip(config.widths, config.depths, strict=True)):
-        for block in range(depth):
-            ours, theirs = f"stages.{stage}.{block}", f"encoder.stages.{stage}.layers.{block}"
-            for part in range(3 if config.bottleneck else 2):
-                table |= _convolution(
-                    f"{ours}.conv{part + 1}", f"{ours}.bn{part + 1}", f"{theirs}.layer.{part}"
-                )
-        first = f"stages.{stage}.0.downsample"
-        # Strides halve the grid from the second stage on; a dilated stage changes its width alone.
-        if width != out or (stage and config.strides[stage] > config.strides[stage - 1]):
-            table |= _convolution(f"{first}.0", f"{first}.1", f"encoder.stages.{stage}.layers.0.shortcut")
-        width = out
-    return table
-
-
-def _integers(given: Any, where: str) -> tuple[int, ...]:
-    if not isinstance(given, list):
-        raise CheckpointError(f"{where}: wanted a list of whole numbers, got {given!r}")
-    return tuple(integer(value, where) for value in given)
-
-
-def _uncounted(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {key: value for key, value in tensors.items() if not key.endswith(COUNTED)}
 
 
 def _without_class_row(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

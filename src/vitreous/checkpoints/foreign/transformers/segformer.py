@@ -232,11 +232,12 @@ def reasons(config: ModelConfig) -> list[str]:
     if not isinstance(backbone, MiTConfig):
         return ["it does not stand on a Mix Transformer"]
     whole = config if isinstance(config, ClassifierConfig) else None
+    eps = next((value for value in (backbone.norm_eps, backbone.merge_eps) if value != NORM_EPS), NORM_EPS)
     checks = {
         "it has no head": config.classes == 0,
         "it has a head of two layers": whole is not None and whole.head == "mlp",
         "it normalises after pooling": whole is not None and whole.pool_norm,
-        f"a norm epsilon is {backbone.norm_eps}, there it is {NORM_EPS}": backbone.norm_eps != NORM_EPS,
+        f"a norm epsilon is {eps}, there it is {NORM_EPS}": eps != NORM_EPS,
         "the hidden layers of its MLPs are no multiple of their width": any(
             ratio != int(ratio) for ratio in backbone.mlp_ratios
         ),
