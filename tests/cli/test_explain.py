@@ -47,7 +47,8 @@ def saved(name: str) -> Path:
     """A catalog model with random weights, as a directory in the current one."""
     config = catalog.configure(name, classes=len(CLASSES))
     classes = CLASSES if config.classes else ()
-    save(Predictor(catalog.build(config), Preprocess(size=config.image_size), classes, device="cpu"), "it")
+    prepare = Preprocess(size=config.image_size, shorter=None)
+    save(Predictor(catalog.build(config), prepare, classes, device="cpu"), "it")
     return Path("it")
 
 

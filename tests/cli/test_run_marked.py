@@ -98,7 +98,7 @@ def test_the_page_of_a_detector(detected: tuple[Run, TrainConfig]) -> None:
     looked = look_at(run, config)
     assert looked.result is not None and looked.result["n"] == looked.pictures == looked.of == 6
     assert "A detector on shapes" in page and "The 6 validation pictures, judged with the best" in page
-    for words in ("Average precision", "AP, overlaps 0.50 to 0.95", "What goes wrong", "truth", "answer"):
+    for words in ("Average precision", "AP, overlaps 0.50 to 0.95", "Its mistakes", "truth", "answer"):
         assert words in page, words
     drawn = sum(len(section.pairs) for section in looked.sections)
     assert drawn and page.count("<figure") == drawn and page.count("<img") == 2 * drawn

@@ -218,7 +218,7 @@ def test_a_mask_that_is_gone_is_an_unreadable_picture(tmp_path: Path) -> None:
     data = read_data(tmp_path / "data", wanted="segmentation")
     model = Knowing("regions", ("background", "foreground"))
     assert evaluate(model, data, split="all")["mean_iou"] == 1
-    model.regions = lambda samples, batch_size=8: (  # type: ignore[method-assign]
+    model.regions = lambda samples, batch_size=8, *, window=None: (  # type: ignore[method-assign]
         (sample, np.zeros((9, 9), np.uint8)) for sample in samples
     )
     (tmp_path / "data/masks/2.png").write_bytes(b"")

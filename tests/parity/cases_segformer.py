@@ -79,7 +79,7 @@ CASES = (
     Case("transformers", "segformer", segformer_twin, SIZES, from_transformers),
     Case(
         "transformers",
-        "segformer, three stages",
+        "segformer three stages",
         lambda path: segformer_twin(
             path,
             num_encoder_blocks=3,

@@ -41,7 +41,7 @@ CASES = (
     Case("transformers", "yolos", yolos_twin, SIZES, from_transformers, answer=answer),
     Case(
         "transformers",
-        "yolos, positions once",
+        "yolos positions once",
         lambda path: yolos_twin(path, use_mid_position_embeddings=False, image_size=[50, 71]),
         SIZES,
         from_transformers,

@@ -1,5 +1,7 @@
 """Small detectors and segmenters with random weights, for pages."""
 
+from typing import Any
+
 import torch
 
 from vitreous.data.preprocess import Preprocess
@@ -15,10 +17,11 @@ def dense_predictor(
     classes: tuple[str, ...] = CLASSES,
     shorter: int | None = None,
     image_size: int | None = None,
+    **options: Any,
 ) -> Predictor:
     """A member of the catalog whose answers differ from place to place."""
     torch.manual_seed(0)
-    model = build(configure(name, classes=len(classes), image_size=image_size)).eval()
+    model = build(configure(name, classes=len(classes), image_size=image_size, options=options)).eval()
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in model.parameters():

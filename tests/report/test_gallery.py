@@ -14,6 +14,7 @@ from vitreous.data.drawing import colour_of
 from vitreous.data.folder import read_data
 from vitreous.evaluation.detection import Found
 from vitreous.evaluation.evaluate import evaluate
+from vitreous.report.figures import confusion_figure
 from vitreous.report.gallery import LEAST, SIDE, Section, gallery_of
 from vitreous.report.gallery_page import gallery_page
 from vitreous.report.marked_scores import class_table, marked_figures, measure_rows, occurring, told_mistakes
@@ -162,3 +163,11 @@ def test_a_page_of_scenes_is_small_enough_to_send(says: str) -> None:
     )
     result = evaluate(model, data)
     assert len(gallery_page(result, gallery_of(model, data, result))) < 2_500_000
+
+
+def test_shares_of_pixels_are_told_in_few_letters() -> None:
+    matrix = [[1000, 0, 0], [150, 850, 0], [1, 1, 998]]
+    told = confusion_figure(matrix, ["a", "b", "c"], counted="pixels").svg()
+    for words in (">100%<", ">15%<", ">85%<", ">0.1%<", ">&gt;99%<", "5.1% of 3,000 pixels wrong"):
+        assert words in told, words
+    assert ">1000<" in confusion_figure(matrix, ["a", "b", "c"]).svg()

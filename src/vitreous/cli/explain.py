@@ -12,7 +12,8 @@ from vitreous.errors import InputError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from vitreous.explain.explained import Explanation, Says
+    from vitreous.explain.explained import Explanation
+    from vitreous.models.config import Says
     from vitreous.predictor import Predictor
 
 

@@ -127,7 +127,8 @@ def _tiles(
             measures[name], epochs[name] = row[name], f" after epoch {row['epoch']}"
     tiles = []
     for name, value in measures.items():
-        what, guess = name.replace("_", " ") + epochs.get(name, ""), name.replace("masked_", "guessing_")
+        what = name.replace("_", " ") + epochs.get(name, "")
+        guess = "guessing_iou" if name == "mean_iou" else name.replace("masked_", "guessing_")
         if name.startswith("guessing_"):
             continue
         if guess != name and guess in measures:

@@ -78,15 +78,13 @@ def match_at_half(
         scores.append(found.scores[order][~aside])
         rights.append(right[~aside])
         places.append(np.full(int((~aside).sum()), picture))
-    all_labels, all_scores = np.concatenate(labels), np.concatenate(scores)
-    ranked = np.argsort(-all_scores, kind="stable")
-    all_labels, place, right = (
-        rows[ranked] for rows in (all_labels, np.concatenate(places), np.concatenate(rights))
+    ranked = np.argsort(-np.concatenate(scores), kind="stable")
+    said, place, hit = (
+        np.concatenate(labels)[ranked],
+        np.concatenate(places)[ranked],
+        np.concatenate(rights)[ranked],
     )
-    return [
-        Matches(place[all_labels == number], right[all_labels == number], objects[number])
-        for number in range(classes)
-    ]
+    return [Matches(place[said == number], hit[said == number], objects[number]) for number in range(classes)]
 
 
 def average_precisions(matches: Sequence[Matches], times: Integers | None = None) -> Floats:

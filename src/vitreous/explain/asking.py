@@ -6,6 +6,8 @@ eq. 5 and 6: relevance is the query's own row of R, as it is the class token's i
 Shapes: T prefix tokens of the ViT, then Q queries, then P = rows * cols patches; D width.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -52,7 +54,8 @@ def attention(model: Yolos, images: Tensor, layer: int | None) -> tuple[Tensor, 
         model(images)
         rows = record.of(attentions[number]).weights(slice(first, first + model.config.queries))[0]
     layout = record.layout
-    return rows[..., layout.prefix :].unflatten(2, (layout.rows, layout.cols)), number
+    patches = rows[..., layout.prefix :]  # (heads, Q, P)
+    return patches.reshape(*patches.shape[:2], layout.rows, layout.cols), number
 
 
 def gradient(model: Yolos, looked: Look, query: int, index: int) -> Told:
@@ -66,7 +69,8 @@ def gradient(model: Yolos, looked: Look, query: int, index: int) -> Told:
 
 
 def _attentions(model: Yolos) -> list[nn.Module]:
-    return [block.attention for block in model.backbone.encoder.blocks]
+    blocks: Any = model.backbone.encoder.blocks
+    return [block.attention for block in blocks]
 
 
 def _place(model: Yolos, query: int) -> int:

@@ -10,6 +10,8 @@ on through the backbone where that has attention.
 Shapes: Q queries; N = rows * cols cells of the last map.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -37,12 +39,12 @@ def relevance(model: Detr, looked: Look, query: int, index: int) -> Told:
         read = queries_read(model, looked, gradients)[query]  # (N,)
         path = path_of(model, looked.size, looked.record, gradients.attention)
         prefix = path.layout.prefix
+        layers: Any = model.transformer.encoder
         encoder = [
-            self_attention(layer.attention, looked.record, gradients.attention, prefix)
-            for layer in model.transformer.encoder
+            self_attention(layer.attention, looked.record, gradients.attention, prefix) for layer in layers
         ]
-        layers = [*path.layers, *encoder]
-        grid = path.on_grid(carried_back(layers, {len(layers): path.reading(read)}))
+        steps = [*path.layers, *encoder]
+        grid = path.on_grid(carried_back(steps, {len(steps): path.reading(read)}))
     way = f"relevance (arXiv:2103.15679) carried back through decoder and encoder to {path.told}"
     return Told(grid, path.stride, way)
 
@@ -50,7 +52,8 @@ def relevance(model: Detr, looked: Look, query: int, index: int) -> Told:
 def queries_read(model: Detr, looked: Look, gradients: Gradients) -> Tensor:
     """(Q, N): what each query read of the encoded cells, all decoder layers together; eq. 6, 7, 9 and 10."""
     read = among = None
-    for layer in model.transformer.decoder:
+    layers: Any = model.transformer.decoder
+    for layer in layers:
         asked, seen = (
             raised(looked.record.of(part), gradients.attention(part))[0]
             for part in (layer.attention, layer.cross_attention)
@@ -76,12 +79,13 @@ def normalised(matrix: Tensor) -> Tensor:
 def attention(model: Detr, images: Tensor, layer: int | None) -> tuple[Tensor, int]:
     """(1, C, H, W) -> the cross-attention of one decoder layer, (heads, Q, rows, cols), and which it was. The
     weights of a head and query sum to 1."""
-    layers = model.transformer.decoder
+    layers: Any = model.transformer.decoder
     number = within("layer", layer, len(layers), default=len(layers) - 1)
     with torch.inference_mode(), recording(model) as record:
         model(images)
     weights = record.of(layers[number].cross_attention).weights()[0]  # (heads, Q, N)
-    return weights.unflatten(2, model.config.map_at((images.shape[-2], images.shape[-1]))), number
+    rows, cols = model.config.map_at((images.shape[-2], images.shape[-1]))
+    return weights.reshape(*weights.shape[:2], rows, cols), number
 
 
 def gradient(model: Detr, looked: Look, query: int, index: int) -> Told:

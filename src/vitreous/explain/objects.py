@@ -7,7 +7,7 @@ Shapes: Q queries; K classes.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 from torch import Tensor
@@ -36,7 +36,8 @@ Detector = Detr | Yolos
 THRESHOLD = 0.5  # of the score of an object; less sure ones are no part of the answer
 
 
-class Object(NamedTuple):
+@dataclass(frozen=True)
+class Object:
     """One query's answer: which query, its likeliest class and how likely it is, and the box in source
     pixels, left, top, right, bottom."""
 

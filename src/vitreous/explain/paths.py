@@ -60,7 +60,8 @@ def path_of(model: Any, size: tuple[int, int], record: Record, gradients: Gradie
     if isinstance(backbone, ViT):
         layout = Layout(backbone.embed.prefix, *config.grid_at(size))
         ran = {id(recorded.mix) for recorded in record.layers}
-        attentions = [block.attention for block in backbone.encoder.blocks if id(block.attention.mix) in ran]
+        blocks: Any = backbone.encoder.blocks
+        attentions = [block.attention for block in blocks if id(block.attention.mix) in ran]
         layers = [self_attention(attention, record, gradients) for attention in attentions]
         return Path(tuple(layers), (len(layers),), layout, backbone.strides[0], _patches(backbone.strides[0]))
     if isinstance(backbone, Swin | MixTransformer):

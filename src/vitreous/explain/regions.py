@@ -12,7 +12,8 @@ others.
 Shapes: K classes; h x w cells of the logits; H x W source pixels.
 """
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -41,7 +42,8 @@ from vitreous.models.upernet import UPerNet
 Segmenter = SegFormer | UPerNet
 
 
-class Asked(NamedTuple):
+@dataclass(frozen=True)
+class Asked:
     """What was asked about: a class by its index, its logit at a place or its mean over a region, (), and its
     probability there."""
 
@@ -123,17 +125,7 @@ def explain_region(
     classes, count = predictor.classes, model.config.classes
     index = None if target is None else class_index(classes, target, count)
     looked = look_for_regions(model, view.image[None].to(predictor.device))
-    if place is not None:
-        asked: Asked | None = at_place(looked, place, index)
-    else:
-        shown = looked.answer.logits[0].argmax(dim=0).flatten()
-        counts = torch.bincount(shown, minlength=count)
-        asked = over_region(looked, int(counts.argmax()) if index is None else index)
-        if asked is None:
-            names = [name_of(classes, int(kind)) for kind in counts.argsort(descending=True) if counts[kind]]
-            raise NotFound(
-                f"no place is told to be {name_of(classes, index or 0)!r}; the picture shows {some(names)}"
-            )
+    asked = _region(looked, index, classes) if place is None else at_place(looked, place, index)
     if method == "gradient":
         told = region_gradient(looked, asked.logit)
     else:
@@ -149,3 +141,15 @@ def explain_region(
         way=told.way,
         at=at,
     )
+
+
+def _region(looked: Look, index: int | None, classes: Sequence[str]) -> Asked:
+    """The region of a class, the largest by default. NotFound where there is none."""
+    logits = looked.answer.logits[0]
+    counts = torch.bincount(logits.argmax(dim=0).flatten(), minlength=len(logits))
+    index = int(counts.argmax()) if index is None else index
+    asked = over_region(looked, index)
+    if asked is None:
+        names = [name_of(classes, int(kind)) for kind in counts.argsort(descending=True) if counts[kind]]
+        raise NotFound(f"no place is told to be {name_of(classes, index)!r}; the picture shows {some(names)}")
+    return asked

@@ -86,9 +86,10 @@ def enlarged(logits: Tensor, where: Placement) -> Regions:
     found: list[Tensor] = []
     for start in range(0, height, rows):
         here = slice(start, start + rows)
-        tall = torch.lerp(logits[:, above[here]], logits[:, below[here]], down[here, None])  # (K, rows, w)
-        whole = torch.lerp(tall[:, :, left], tall[:, :, right], across)  # (K, rows, W)
-        found.append(_likeliest(whole))
+        first, last = int(above[here][0]), int(below[here][-1])
+        cells = logits[:, first : last + 1]  # (K, few, w)
+        wide = torch.lerp(cells[:, :, left], cells[:, :, right], across)  # (K, few, W)
+        found.append(_highest(wide, above[here] - first, below[here] - first, down[here, None]))
     return _joined(found, classes)
 
 
@@ -105,6 +106,18 @@ def _between(where: Placement, axis: int, cells: int) -> tuple[Tensor, Tensor, T
 def _likeliest(logits: Tensor) -> Tensor:
     """(K, rows, W) -> (rows, W) int32, out of the way of the next rows."""
     return logits.argmax(0).to("cpu", torch.int32)
+
+
+def _highest(wide: Tensor, above: Tensor, below: Tensor, down: Tensor) -> Tensor:
+    """(K, few, W) -> the likeliest class (rows, W) int32 between its rows ``above`` and ``below``. Class by
+    class, which on a processor is three times faster than all of them and then the highest."""
+    best = torch.lerp(wide[0, above], wide[0, below], down)  # (rows, W)
+    numbers = torch.zeros(best.shape, dtype=torch.int32, device=best.device)
+    for number in range(1, len(wide)):
+        level = torch.lerp(wide[number, above], wide[number, below], down)
+        numbers.masked_fill_(level > best, number)
+        best = torch.maximum(best, level)
+    return numbers.cpu()
 
 
 def _joined(strips_of: list[Tensor], classes: int) -> Regions:

@@ -80,7 +80,7 @@ def confusion_figure(matrix: ArrayLike, classes: Sequence[str], *, counted: str 
             canvas.box(x, y, cell - gap, cell - gap, fill=fill, radius=2 * gap, opacity=opacity)
             if size <= _COUNTED:
                 colour = "#ffffff" if opacity > 0.5 else Palette.INK
-                words = f"{100 * share:.2g}%" if counted == "pixels" else str(int(counts[row, col]))
+                words = _rounded(share) if counted == "pixels" else str(int(counts[row, col]))
                 height = min(letters, cell * 1.5 / max(2, len(words)))
                 foot = y + (cell - gap) / 2 + height * 0.36
                 canvas.text(x + (cell - gap) / 2, foot, words, size=height, fill=colour, anchor="middle")
@@ -337,6 +337,13 @@ def _ticks(low: float, high: float) -> list[float]:
 
 def _whole_ticks(low: float, high: float) -> list[float]:
     return [tick for tick in _ticks(low, high) if low <= tick <= high and tick == int(tick)] or [low]
+
+
+def _rounded(share: float) -> str:
+    """In few letters; what is not quite all never looks like it."""
+    if 0.995 <= share < 1:
+        return ">99%"
+    return f"{100 * share:.0f}%" if share >= 0.1 else f"{100 * share:.2g}%"
 
 
 def _short(name: str, most: int) -> str:

@@ -147,8 +147,9 @@ def _encoded(picture: Image.Image, truth: Image.Image, answer: Image.Image) -> D
 
 
 def _objects_caption(row: Mapping[str, Any]) -> str:
-    wrong = "1 mistake" if row["mistakes"] == 1 else f"{row['mistakes']} mistakes"
-    classes = f", {row['confused']} of them in the class" if row["confused"] else ""
+    one = row["mistakes"] == 1
+    wrong = "1 mistake" if one else f"{row['mistakes']} mistakes"
+    classes = (", in the class" if one else f", {row['confused']} in the class") if row["confused"] else ""
     return f"F1 {percent(row['f1'])}: {row['right']} right, {wrong}{classes}"
 
 

@@ -15,6 +15,7 @@ from vitreous.explain.objects import (
     Object,
     attention_of,
     look_for_objects,
+    object_gradient,
     object_relevance,
     objects_in,
     query_attention,
@@ -75,7 +76,9 @@ def objects_page(
         reached = [object_relevance(model, looked, thing.query, thing.index) for thing in kept]
         weights, layer = query_attention(model, images)
         attended = [attention_of(model, weights, thing.query) for thing in kept]
+        slopes = [object_gradient(model, looked, thing.query, thing.index) for thing in kept]
         data["relevance"] = packed(reached, view)
+        data["gradient"] = packed(slopes, view)
         data["attention"] = packed(attended, view)
         data["attention"]["way"] += f": the last of {layer + 1} layers, the mean of {len(weights)} heads"
     return render(

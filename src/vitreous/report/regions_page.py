@@ -35,7 +35,8 @@ from vitreous.report.html import json_inside, render
 from vitreous.report.page import Step
 from vitreous.report.svg import data_address
 
-PLACES = 8  # along the longer side of what the model saw
+PLACES, LARGE_PLACES = 8, 6  # along the longer side of what the model saw; of large views, which take long
+LARGE = 256  # pixels of a view's longer side, above which it is large
 MOST = 12  # classes with a map of their own, the largest regions
 SHARES = 3  # of the classes at a place
 
@@ -47,7 +48,7 @@ def regions_page(
     *,
     at: tuple[float, float] | None = None,
     target: int | None = None,
-    places: int = PLACES,
+    places: int | None = None,
 ) -> str:
     """What a segmenter sees where, as one HTML file that loads nothing from outside.
 
@@ -76,6 +77,8 @@ def regions_page(
         asked = over_region(looked, int(index or 0))
         if asked is not None:  # thinner than a cell of the logits
             regions.append((asked.index, asked))
+    if places is None:
+        places = PLACES if max(view.image.shape[-2:]) <= LARGE else LARGE_PLACES
     spots, rows, cols = grid_of_places(view, places)
     first = -1
     if at is not None:

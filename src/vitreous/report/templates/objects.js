@@ -1,7 +1,8 @@
 "use strict";
 // The objects that a model found. Everything follows from `state`; `render` redraws it.
 
-const maps = { relevance: data.relevance && unpack(data.relevance), attention: data.attention && unpack(data.attention) };
+const maps = {};
+for (const method of ["relevance", "attention", "gradient"]) maps[method] = data[method] && unpack(data[method]);
 const state = { object: data.chosen, method: "relevance" };
 
 function change(next) {
@@ -45,6 +46,7 @@ function render() {
   const what = {
     relevance: `What spoke for “${object.label}” here: ${data.relevance.way}.`,
     attention: `${data.attention.way}.`,
+    gradient: `What “${object.label}” grows with here: ${data.gradient.way}.`,
     none: byId("seen").hidden ? "The picture." : "The picture. What lies within the dashed frame reached the model.",
   }[state.method];
   byId("told").textContent = what[0].toUpperCase() + what.slice(1);

@@ -20,11 +20,11 @@ from vitreous.checkpoints.foreign.plan import Found, Plan, Reader, Shapes, refus
 from vitreous.checkpoints.foreign.transformers.common import LAYOUT, stated_config
 from vitreous.checkpoints.foreign.transformers.detection_processor import read_sides, write_sides
 from vitreous.checkpoints.foreign.transformers.detr_backbones import (
-    ReadBackbone,
     backbone_reasons,
     read_backbone,
     write_backbone,
 )
+from vitreous.checkpoints.foreign.transformers.detr_parts import ReadBackbone
 from vitreous.checkpoints.foreign.writing import Writer, weights_file
 from vitreous.errors import CheckpointError, ConfigError
 from vitreous.models.config import DetrConfig, ModelConfig

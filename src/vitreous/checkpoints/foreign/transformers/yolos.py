@@ -127,7 +127,9 @@ def _config(shapes: Shapes, values: Mapping[str, Any], name: str) -> YolosConfig
     )
     rows, cols = config.backbone.grid
     wanted = config.prefix + rows * cols
-    tables = {vit.BASE + "embeddings.position_embeddings": (1, wanted, config.backbone.encoder.width)}
+    tables: dict[str, tuple[int, ...]] = {
+        vit.BASE + "embeddings.position_embeddings": (1, wanted, config.backbone.encoder.width)
+    }
     if config.positions_between:
         tables[BETWEEN] = (depth - 1, 1, wanted, config.backbone.encoder.width)
     for key, shape in tables.items():
