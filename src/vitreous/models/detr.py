@@ -62,8 +62,7 @@ class Detr(Model):
                 if parameter.ndim > 1:
                     nn.init.xavier_uniform_(parameter)
         if self.references is not None:
-            # A box is where it was until something is learnt.
-            nn.init.zeros_(self.locate.layers[-1].weight)
+            self.locate.stay()
 
     def forward(self, images: Tensor, valid: Tensor | None = None) -> Detections:
         """images (B, C, H, W), valid (B, H, W) bool, True where a pixel is picture and not padding, which
@@ -130,6 +129,11 @@ class BoxHead(nn.Module):
     def forward(self, queries: Tensor) -> Tensor:
         """(B, Q, D) -> boxes (B, Q, 4), shares of the picture from 0 to 1."""
         return self.change(queries).sigmoid()
+
+    def stay(self) -> None:
+        """Tell no change: a box that is bettered is where it was until something is learnt."""
+        for parameter in self.layers[-1].parameters():
+            nn.init.zeros_(parameter)
 
     def change(self, queries: Tensor) -> Tensor:
         """(B, Q, D) -> the logits of boxes, or how those are to be changed, (B, Q, 4)."""
