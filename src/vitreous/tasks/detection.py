@@ -50,8 +50,8 @@ class Detection:
     """Targets of boxes and labels against ``Detections``.
 
     ``objects`` is how many a training picture has in the mean. Sums are divided by what so many would be in
-    the batch, not by how many it happens to have: so parts of a batch, in one process or in several, add up to
-    the whole. Without it they are divided by what is there, as in the paper's own code.
+    the batch, not by how many it happens to have: so parts of a batch, in one process or in several, add up
+    to the whole. Without it they are divided by what is there, as in the paper's own code.
     """
 
     masks: Masks | None = None
