@@ -1,5 +1,5 @@
-"""``inspect`` and ``convert --verify`` on detectors and segmenters of transformers, with as many classes as COCO
-(ids from 0 to 90, eleven of which are none) and ADE20K (150) have."""
+"""``inspect`` and ``convert --verify`` on detectors and segmenters of transformers, with as many classes as
+COCO (ids from 0 to 90, eleven of which are none) and ADE20K (150) have."""
 
 import json
 from pathlib import Path
