@@ -25,6 +25,7 @@ from vitreous.layers.mlp import DropPath
 from vitreous.models import catalog
 from vitreous.models.model import Model
 from vitreous.predictor import Predictor, load, save
+from vitreous.tasks.config import Truth
 from vitreous.training.config import ModelChoice, OptimizerConfig, TrainConfig, with_settings
 from vitreous.training.fit import fit
 from vitreous.training.optimizer import build_optimizer, set_rate
@@ -385,20 +386,24 @@ def test_adapters_that_make_no_sense_are_refused(values: dict[str, Any]) -> None
 
 
 @pytest.mark.parametrize(
-    ("tuning", "goes_on", "labelled", "said"),
+    ("tuning", "goes_on", "truth", "said"),
     [
-        (MODES["head"], False, True, "tuning.train=head is for weights that have learnt; .*--from SOURCE"),
-        (MODES["decay"], False, True, "tuning.layer_decay=0.7 is for weights"),
-        (MODES["lora"], True, False, "tuning.train=lora is for telling classes apart"),
-        (TuningConfig(frozen_epochs=5), True, True, "leaves none of 5 epochs"),
+        (
+            MODES["head"],
+            False,
+            "labels",
+            "tuning.train=head is for weights that .*--from SOURCE",
+        ),
+        (MODES["decay"], False, "labels", "tuning.layer_decay=0.7 is for weights"),
+        (MODES["lora"], True, "nothing", "tuning.train=lora is for telling classes apart"),
+        (MODES["head"], True, "objects", "where objects are learnt all of the model learns"),
+        (TuningConfig(frozen_epochs=5), True, "labels", "leaves none of 5 epochs"),
     ],
 )
-def test_what_no_run_can_do_is_refused(
-    tuning: TuningConfig, goes_on: bool, labelled: bool, said: str
-) -> None:
+def test_what_no_run_can_do_is_refused(tuning: TuningConfig, goes_on: bool, truth: Truth, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
-        check_tunable(tuning, 5, goes_on=goes_on, labelled=labelled)
-    check_tunable(TuningConfig(), 5, goes_on=goes_on, labelled=labelled)
+        check_tunable(tuning, 5, goes_on=goes_on, truth=truth)
+    check_tunable(TuningConfig(), 5, goes_on=goes_on, truth=truth)
 
 
 def test_settings_reach_the_adapters(config: TrainConfig) -> None:

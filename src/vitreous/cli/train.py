@@ -125,7 +125,7 @@ def _check(config: "TrainConfig", resume: bool) -> None:
     from vitreous.data.folder import read_data
     from vitreous.data.layouts import wanted_of
     from vitreous.data.parts import learning_parts
-    from vitreous.tasks.config import check_complete, needs_labels, sources_of
+    from vitreous.tasks.config import check_complete, needs_labels, sources_of, truth_of
     from vitreous.training.output import check_free
     from vitreous.training.several import check_several
     from vitreous.training.tuning_config import check_tunable
@@ -134,7 +134,7 @@ def _check(config: "TrainConfig", resume: bool) -> None:
         check_free(Path(config.output), config, resume=resume)
     check_complete(config.task)
     goes_on = config.model.source is not None
-    check_tunable(config.tuning, config.epochs, goes_on=goes_on, labelled=needs_labels(config.task))
+    check_tunable(config.tuning, config.epochs, goes_on=goes_on, truth=truth_of(config.task))
     for needed in sources_of(config.task):
         check_source(needed)
     wanted = wanted_of(config.task.kind)

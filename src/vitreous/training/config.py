@@ -13,7 +13,7 @@ from vitreous.config import from_plain, to_plain
 from vitreous.data.augment import AugmentConfig
 from vitreous.errors import ConfigError, nearest
 from vitreous.models import catalog
-from vitreous.models.config import ConvNetConfig, MAEConfig, ModelConfig
+from vitreous.models.config import ConvNetConfig, ModelConfig, family_of
 from vitreous.tasks.config import (
     ClassificationConfig,
     TaskConfig,
@@ -27,7 +27,10 @@ from vitreous.training.tuning_config import TuningConfig
 
 Precision = Literal["auto", "float32", "bfloat16"]
 Track = Literal["auto", "tensorboard", "none"]
-TAUGHT = ("normalised_targets",)  # options of a model that say what it is taught
+TAUGHT = {  # options of a family that say how it is taught, and so belong to the recipe
+    "mae": ("normalised_targets",),
+    "detr": ("references", "groups"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,7 +195,7 @@ def with_model(config: TrainConfig, name: str) -> TrainConfig:
         return config
     known = catalog.CATALOG.get(name)
     channels = 3 if isinstance(known, ConvNetConfig) else config.model.channels  # which takes nothing else
-    taught = TAUGHT if isinstance(known, MAEConfig) else ()
+    taught = () if known is None else TAUGHT.get(family_of(known), ())
     options = {key: value for key, value in config.model.options.items() if key in taught}
     return replace(config, model=ModelChoice(name=name, channels=channels, options=options))
 

@@ -71,7 +71,8 @@ def set_up(config: TrainConfig, splits: Splits | None = None) -> Setup:
     """
     check_complete(config.task)
     labelled = needs_labels(config.task)
-    check_tunable(config.tuning, config.epochs, goes_on=config.model.source is not None, labelled=labelled)
+    goes_on = config.model.source is not None
+    check_tunable(config.tuning, config.epochs, goes_on=goes_on, truth=truth_of(config.task))
     if splits is None:
         splits = read_data(config.data, seed=config.seed, wanted=wanted_of(config.task.kind))
     splits = learning_parts(splits, seed=config.seed, labelled=labelled, wanted=wanted_of(config.task.kind))

@@ -5,6 +5,7 @@ from math import inf
 from typing import Literal
 
 from vitreous.errors import ConfigError
+from vitreous.tasks.config import Truth
 
 Learns = Literal["all", "head", "lora", "probe"]
 Unfreezing = Literal["at_once", "top_down"]
@@ -81,19 +82,24 @@ class TuningConfig:
         return self.frozen_epochs > 0 or self.unfreezing == "top_down"
 
 
-def check_tunable(tuning: TuningConfig, epochs: int, *, goes_on: bool, labelled: bool) -> None:
+def check_tunable(tuning: TuningConfig, epochs: int, *, goes_on: bool, truth: Truth) -> None:
     """ConfigError where a run of so many epochs cannot be tuned so. ``goes_on`` says whether it has weights
-    to start from, ``labelled`` whether it learns classes."""
+    to start from, ``truth`` what is told of its pictures."""
     changed = next((name for name in _FIELDS if getattr(tuning, name) != getattr(TuningConfig, name)), None)
     if changed is None:
         return
     said = f"tuning.{changed}={getattr(tuning, changed)}"
     if not goes_on:
         raise ConfigError(f"{said} is for weights that have learnt; say which ones with --from SOURCE")
-    if not labelled:
+    if truth == "nothing":
         raise ConfigError(
             f"{said} is for telling classes apart; without labels the whole model learns, so leave it out or"
             " take another --recipe"
+        )
+    if truth != "labels" and changed != "layer_decay":
+        raise ConfigError(
+            f"{said} is for labels of whole pictures; where {truth} are learnt all of the model learns, its"
+            " lower layers slower with tuning.layer_decay"
         )
     if tuning.frozen_epochs >= epochs:
         raise ConfigError(
