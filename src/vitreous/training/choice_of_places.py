@@ -33,7 +33,7 @@ class _Size:
         return f"{self.name} at {self.image_size}x{self.image_size} pixels"
 
 
-_REFERENCES: dict[str, Any] = {"references": "boxes", "groups": 3}
+_REFERENCES: dict[str, Any] = {"references": "boxes"}
 _DEEPER: dict[str, Any] = {"widths": (32, 64, 128), "depths": (2, 2, 2)}
 
 

@@ -253,10 +253,10 @@ def detr(data: str, output: str) -> TrainConfig:
     return TrainConfig(
         data=data,
         output=output,
-        model=ModelChoice(name="detr_resnet_tiny", options={"references": "boxes", "groups": 3}),
+        model=ModelChoice(name="detr_resnet_tiny", options={"references": "boxes"}),
         augment=_placed(),
         task=DetectionConfig(),
-        optimizer=OptimizerConfig(learning_rate=1e-3, weight_decay=0.05, warmup=0.05),
+        optimizer=OptimizerConfig(learning_rate=2e-3, weight_decay=0.05, betas=(0.9, 0.98), warmup=0.05),
         epochs=100,
         batch_size=32,
         average=0.99,
