@@ -45,7 +45,7 @@ def test_what_boxes_are_like() -> None:
         ([[0.1, 0.2, 0.6, 0.9]], {}, 10, "shares where pixels are wanted"),
         ([[10, 10, 60, 40]], {"matched_overlap": 0.6}, 5000, r"class ids those of the names \\(none of bee"),
         ([[10, 10, 60, 40]], {}, 10, "10 steps are few"),
-        ([[10, 10, 60, 40]], {}, 5000, "try another optimizer.learning_rate than 0.001"),
+        ([[10, 10, 60, 40]], {}, 5000, "try another optimizer.learning_rate than 0.002"),
     ],
 )
 def test_the_likeliest_reason_is_said(

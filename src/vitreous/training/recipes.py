@@ -254,7 +254,7 @@ def detr(data: str, output: str) -> TrainConfig:
         data=data,
         output=output,
         model=ModelChoice(name="detr_resnet_tiny", options={"references": "boxes"}),
-        augment=_placed(),
+        augment=_placed(data),
         task=DetectionConfig(),
         optimizer=OptimizerConfig(learning_rate=2e-3, weight_decay=0.05, betas=(0.9, 0.98), warmup=0.05),
         epochs=100,
@@ -275,7 +275,7 @@ def segformer(data: str, output: str) -> TrainConfig:
         data=data,
         output=output,
         model=ModelChoice(name="segformer_tiny"),
-        augment=_placed(),
+        augment=_placed(data),
         task=SegmentationConfig(),
         optimizer=OptimizerConfig(learning_rate=2e-3, weight_decay=0.05, warmup=0.05),
         epochs=100,
@@ -347,9 +347,9 @@ def _slower(config: TrainConfig, source: str) -> TrainConfig:
     )
 
 
-def _placed() -> AugmentConfig:
+def _placed(data: str) -> AugmentConfig:
     """How pictures are varied of which places are learnt: an object near an edge stays whole."""
-    return AugmentConfig(crop=(0.6, 1.0), rand_augment=(1, 5))
+    return _views(data, AugmentConfig(crop=(0.6, 1.0), rand_augment=(1, 5)))
 
 
 def _views(data: str, photographs: AugmentConfig) -> AugmentConfig:
