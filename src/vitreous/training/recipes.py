@@ -277,9 +277,9 @@ def segformer(data: str, output: str) -> TrainConfig:
         model=ModelChoice(name="segformer_tiny"),
         augment=_placed(data),
         task=SegmentationConfig(),
-        optimizer=OptimizerConfig(learning_rate=2e-3, weight_decay=0.05, warmup=0.05),
+        optimizer=OptimizerConfig(learning_rate=2e-3, weight_decay=0.05, betas=(0.9, 0.98), warmup=0.05),
         epochs=100,
-        batch_size=32,
+        batch_size=16,
         average=0.99,
         evaluate_every=5,
     )
