@@ -11,10 +11,13 @@ from PIL import Image
 from tests.marked import SHAPES
 from vitreous.cli.run_marked import look_at
 from vitreous.cli.run_report import write_report
+from vitreous.cli.train import _recipe_with
 from vitreous.data.folder import read_data
+from vitreous.predictor import load
 from vitreous.tasks.config import DetectionConfig, SegmentationConfig, TaskConfig
-from vitreous.training.config import ModelChoice, TrainConfig
+from vitreous.training.config import ModelChoice, TrainConfig, with_settings
 from vitreous.training.fit import Run, fit
+from vitreous.training.recipes import configured
 
 PARTS = {"train": 12, "val": 6}
 
@@ -149,3 +152,28 @@ def test_what_cannot_be_judged_costs_no_page(segmented: tuple[Run, TrainConfig])
     page = write_report(run, config, [], resumed=False).read_text("utf-8")
     assert "Held-out pictures could not be judged: " in page
     assert "Intersection over union" in page, "the curves are there still"
+
+
+@pytest.mark.parametrize(("of", "recipe"), [("detected", "detr"), ("segmented", "segformer")])
+def test_without_a_recipe_weights_say_what_is_learnt(
+    of: str, recipe: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, config = request.getfixturevalue(of)
+    assert _recipe_with(config.data, str(run.path)) == recipe
+    # Where the weights are of a classifier, the data does.
+    monkeypatch.setattr("vitreous.cli.source_kind.wanted_by", lambda source: None)
+    assert _recipe_with(config.data, "somebody's") == recipe
+    assert _recipe_with("digits", "somebody's") is None
+
+
+def test_a_detector_is_gone_on_with(detected: tuple[Run, TrainConfig], tmp_path: Path) -> None:
+    run, config = detected
+    further = configured(config.data, str(tmp_path / "further"), "detr", source=str(run.path))
+    settings = ("epochs=1", "batch_size=6", "workers=0", "device=cpu", "track=none")
+    notes: list[str] = []
+    fit(
+        with_settings(further, settings),
+        watch=lambda moment: notes.append(str(moment.values.get("text", ""))),
+    )
+    assert any("the weights go on as the detr that they are" in note for note in notes)
+    assert load(tmp_path / "further", device="cpu").model.config == load(run.path, device="cpu").model.config

@@ -9,7 +9,7 @@ from vitreous.data.batch import Labelled, Target, padded
 from vitreous.errors import ConfigError
 from vitreous.models import catalog
 from vitreous.models.detr import Detr
-from vitreous.models.detr_references import logits_of, moved
+from vitreous.models.detr_references import _spread, logits_of, moved
 from vitreous.tasks.detection import Detection
 
 
@@ -92,6 +92,16 @@ def test_a_box_moves_by_its_logits_and_stays_inside() -> None:
     assert_close(moved(box, torch.zeros(4)), box, atol=1e-3, rtol=0)
     assert_close(moved(box[:3], torch.ones(3)), (logits_of(box[:3]) + 1).sigmoid())
     assert moved(box, torch.full((4,), 50.0)).max() <= 1
+
+
+@pytest.mark.parametrize("queries", [1, 5, 10, 12, 16, 20, 100])
+def test_boxes_cover_the_picture_at_first(queries: int) -> None:
+    spread = _spread(queries, 1)
+    low, high = spread[:, :2] - spread[:, 2:] / 2, spread[:, :2] + spread[:, 2:] / 2
+    rows = spread[:, 1].unique()
+    assert low[:, 1].min() <= 0.35 and high[:, 1].max() >= 0.65
+    assert float(rows[0]) == pytest.approx(1 - float(rows[-1]))  # as far from the top as from the bottom
+    assert len(spread.unique(dim=0)) == queries
 
 
 def test_every_parameter_is_taught() -> None:

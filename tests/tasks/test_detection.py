@@ -12,6 +12,7 @@ from vitreous.models import catalog
 from vitreous.models.detr import Detections
 from vitreous.tasks.config import DetectionConfig
 from vitreous.tasks.detection import Detection, targets_of
+from vitreous.tasks.detection_counts import _surest
 from vitreous.tasks.set_matching import Weights, match
 
 QUERIES, CLASSES = 9, 5
@@ -101,6 +102,13 @@ def test_parts_of_a_batch_add_up_to_the_whole() -> None:
         )
         halves.append(task.loss(Answers(cut), batch(*targets[part])).total)
     assert_close(torch.stack(halves).mean(), whole)
+    few = Detection(objects=0.25)  # most pictures are empty, and so are most parts
+    parts = [
+        few.loss(Answers(Detections(told.logits[n : n + 1], told.boxes[n : n + 1])), batch(targets[n])).total
+        for n in range(4)
+    ]
+    together = few.loss(Answers(Detections(told.logits, told.boxes)), batch(*targets)).total
+    assert_close(torch.stack(parts).mean(), together)
     plain = Detection()
     assert_close(
         plain.loss(Answers(told), batch(*targets)).parts["boxes"],
@@ -220,6 +228,15 @@ def test_average_precision_is_that_of_coco() -> None:
     # What has the same score is taken at once here, and in some order there.
     assert np.allclose([ours["ap"], ours["ap50"], ours["ap75"]], judge.stats[:3], atol=0.01)
     assert 0.1 < ours["ap"] < 0.9
+
+
+def test_the_hundred_surest_of_each_class_take_part() -> None:
+    labels = torch.tensor([0] * 130 + [1] * 5)
+    order = torch.arange(135).flip(0)
+    kept = _surest(order, labels)
+    assert kept[:5].tolist() == [134, 133, 132, 131, 130]
+    assert kept[5:].tolist() == list(range(129, 29, -1))
+    assert _surest(order[:7], labels).tolist() == order[:7].tolist()
 
 
 def test_what_cannot_be_learnt_from_is_refused() -> None:

@@ -24,13 +24,15 @@ RUNS = Path("runs")
 
 def train(
     data: Annotated[
-        str | None, typer.Argument(help="Labelled pictures: class folders, a CSV, 'digits' or 'scenes'.")
+        str | None, typer.Argument(help="Class folders, a CSV, COCO, YOLO, VOC, masks, 'digits' or 'scenes'.")
     ] = None,
     model: Annotated[str | None, typer.Option(help="A catalog name; 'vitreous models' lists them.")] = None,
     source: Annotated[
         str | None, typer.Option("--from", help="Weights to go on with: a run, directory or file.")
     ] = None,
-    recipe: Annotated[str | None, typer.Option(help="scratch, tune, mae, ...; chosen by default.")] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="scratch, tune, detr, mae, ...; chosen by default.")
+    ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="A.B=C", help="Change one setting; may be given again."),
@@ -41,7 +43,7 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --output.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON, one line a measure.")] = False,
 ) -> None:
-    """Train a model: to tell classes apart, or to see without labels.
+    """Train a model: to tell classes, to find objects, to tell what each pixel shows, or without labels.
 
     Ctrl-C saves; --resume goes on, to the same result as a run that was never stopped.
     """
@@ -116,8 +118,24 @@ def _config(
             begun = replace(read_config(place), data=data, output=str(place))
             return Chosen(with_settings(begun, settings))
         return choose_run(data, place, settings)
-    name = recipe or default_recipe(data, source, model)
+    name = recipe or _recipe_with(data, source) or default_recipe(data, source, model)
     return Chosen(configured(data, str(place), name, model, source, settings))
+
+
+def _recipe_with(data: str, source: str | None) -> str | None:
+    """The recipe where weights are gone on with and places are learnt, which the weights say, or the data."""
+    if source is None:
+        return None
+    from vitreous.cli.source_kind import wanted_by
+    from vitreous.data.folder import read_data
+    from vitreous.evaluation.judged import told_of
+
+    wanted = wanted_by(source)
+    if wanted is not None:
+        return {"detection": "detr", "segmentation": "segformer"}.get(wanted)
+    splits = read_data(data)
+    part = splits.train or splits.validation or splits.test
+    return None if part is None else {"objects": "detr", "regions": "segformer"}.get(told_of(part))
 
 
 def _check(config: "TrainConfig", resume: bool) -> None:

@@ -110,9 +110,9 @@ def listed(names: Iterable[str], limit: int = 8) -> str:
     return ", ".join(quoted[:limit]) + more
 
 
-def many(number: int, noun: str) -> str:
-    """A number and its noun: "1 file", "2 files"."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+def many(number: int, noun: str, plural: str | None = None) -> str:
+    """A number and its noun: "1 file", "2 files"; "2 boxes" with its ``plural``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {plural or f'{noun}s'}"
 
 
 def held_out(names: Sequence[str], seed: int, most: int) -> set[int]:

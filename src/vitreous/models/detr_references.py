@@ -90,6 +90,7 @@ def _spread(queries: int, groups: int) -> Tensor:
     side = ceil(sqrt(queries))
     numbers = torch.arange(queries)
     grid = torch.stack([numbers % side, numbers // side], dim=-1)  # (Q, 2)
+    cells = torch.tensor([side, ceil(queries / side)])
     shifts = (torch.arange(groups) + 0.5) / groups  # (G,)
-    centres = (grid[None] + shifts[:, None, None]) / side  # (G, Q, 2)
+    centres = (grid[None] + shifts[:, None, None]) / cells  # (G, Q, 2)
     return torch.cat([centres, torch.full_like(centres, FIRST_SIDE)], dim=-1).flatten(0, 1)

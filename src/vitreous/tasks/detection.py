@@ -38,7 +38,7 @@ class Terms(NamedTuple):
 
     def means(self) -> dict[str, Tensor]:
         """The paper's three terms, each (); where there is no object the last two are 0."""
-        count = max(1.0, self.objects)
+        count = self.objects or 1.0
         return {
             "classes": self.classes / self.weights,
             "boxes": self.boxes / count,

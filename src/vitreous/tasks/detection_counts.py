@@ -20,7 +20,7 @@ from vitreous.tasks.set_matching import corners
 
 OVERLAPS = tuple(0.5 + 0.05 * step for step in range(10))
 BINS = 500
-LARGEST = 100  # boxes of a picture that take part, those of the highest scores
+LARGEST = 100  # boxes of a class on one picture that take part, those of the highest scores
 SAID, HIT, THERE = "said ", "hit ", "there "  # ahead of "class bin"; "class overlap bin"; "class"
 RECALLS = np.linspace(0, 1, 101)
 
@@ -30,7 +30,7 @@ def count_found(scores: Tensor, labels: Tensor, boxes: Tensor, targets: Sequence
     how many of them hit at each overlap, and how many objects there are, of each class."""
     found: Counter[str] = Counter()
     for picture, target in enumerate(targets):
-        order = scores[picture].argsort(descending=True, stable=True)[:LARGEST]
+        order = _surest(scores[picture].argsort(descending=True, stable=True), labels[picture])
         said = labels[picture][order].cpu().numpy()
         places = (scores[picture][order].clamp(0, 1) * BINS).round().long().cpu().numpy()
         overlaps = box_iou(boxes[picture][order], corners(target.boxes.to(boxes))).cpu().numpy()
@@ -45,6 +45,15 @@ def count_found(scores: Tensor, labels: Tensor, boxes: Tensor, targets: Sequence
                 for row in _hits(overlaps[np.ix_(rows, columns)], least):
                     found[f"{HIT}{label} {step} {places[rows[row]]}"] += 1
     return {name: float(count) for name, count in found.items()}
+
+
+def _surest(order: Tensor, labels: Tensor) -> Tensor:
+    """Boxes (Q,) the surest first, and what they are -> those that take part, in the same order."""
+    if len(order) <= LARGEST:
+        return order
+    told = labels[order]
+    before = (told[:, None] == told[None]).tril(-1).sum(1)  # of the same class, and surer
+    return order[before < LARGEST]
 
 
 def average_precisions(sums: Mapping[str, float]) -> dict[str, float]:

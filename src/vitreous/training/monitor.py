@@ -21,6 +21,7 @@ from vitreous.data.draws import seed_of
 from vitreous.evaluation.collapse import collapse, variety
 from vitreous.evaluation.features import extract
 from vitreous.evaluation.neighbours import neighbour_accuracy
+from vitreous.models.config import DetrConfig
 from vitreous.models.model import Model
 from vitreous.tasks.config import truth_of
 from vitreous.tasks.tokenizing import unused_codes
@@ -30,7 +31,7 @@ from vitreous.training.distributed import World
 from vitreous.training.precision import autocast
 from vitreous.training.setup import Setup
 from vitreous.training.state import Counters
-from vitreous.training.unlearnt import nothing_found, one_class_only
+from vitreous.training.unlearnt import Marked, finds_nothing, look_at_boxes, nothing_found, one_class_only
 
 BANK = 2000  # training pictures, at most, among which neighbours are looked for
 QUERIES = 256  # validation pictures, at most, whose neighbours and effective rank are looked at
@@ -69,6 +70,7 @@ class Monitor:
         trained = between * len(setup.train)  # pictures
         self.bank = _chosen("monitor bank", config.seed, setup.train, self._bank_size(trained))
         looked = len(self.queries) + len(self.bank)
+        self.marked: tuple[Marked, Marked] | None = None
         self.every = max(1, ceil(looked / (MOST * trained)))  # evaluations
 
     def begin(self, model: Model, counters: Counters) -> None:
@@ -108,7 +110,13 @@ class Monitor:
     def _nothing_found(self, measures: Mapping[str, float], counters: Counters) -> str | None:
         """What is wrong with the boxes or the pixels of a model that learns those."""
         if self.config.task.kind == "detection":
-            return nothing_found(measures, self.setup.train, self.config, counters.step)
+            if not finds_nothing(measures):
+                return None
+            if self.marked is None:
+                self.marked = look_at_boxes(self.setup.train), look_at_boxes(self.setup.validation)
+            model = self.setup.model.config
+            plain = isinstance(model, DetrConfig) and model.references == "none"
+            return nothing_found(measures, *self.marked, self.config, step=counters.step, plain=plain)
         if self.config.task.kind == "segmentation":
             return one_class_only(measures, self.config, counters.step)
         return None

@@ -348,7 +348,7 @@ def _slower(config: TrainConfig, source: str) -> TrainConfig:
 
 
 def _placed(data: str) -> AugmentConfig:
-    """How pictures are varied of which places are learnt: an object near an edge stays whole."""
+    """How pictures are varied of which places are learnt: most of each stays in sight."""
     return _views(data, AugmentConfig(crop=(0.6, 1.0), rand_augment=(1, 5)))
 
 

@@ -153,7 +153,11 @@ def _go_on(
     family = family_of(checkpoint.model.config)
     if train is not None and marks_places(config.task) and family not in TAUGHT[config.task.kind]:
         return transplant(checkpoint, config.model.configure(len(train.classes)), train.classes)
-    return adapt(checkpoint, classes=None if train is None else train.classes, image_size=image_size)
+    parent, notes = adapt(checkpoint, classes=None if train is None else train.classes, image_size=image_size)
+    if marks_places(config.task):
+        said = f"the weights go on as the {family} that they are; a model's name and options beside them"
+        notes = (*notes, f"{said} are for heads put on other backbones")
+    return parent, notes
 
 
 def _preprocess(config: TrainConfig, model: Model, train: Collection) -> Preprocess:

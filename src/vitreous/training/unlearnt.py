@@ -13,10 +13,11 @@ import numpy as np
 
 from vitreous.data.collection import Collection
 from vitreous.data.splitting import many
+from vitreous.errors import PictureError
 from vitreous.training.config import TrainConfig
 
 NOTHING_FOUND = 0.005  # average precision at half an overlap, up to which nothing was found
-LOOKED = 500  # pictures whose boxes are looked at
+LOOKED = 200  # pictures, about, whose boxes are looked at
 WHOLE = 0.9  # share of a picture above which a box is rather the picture's
 SPECK = 2.0  # pixels of the longer side, up to which nothing can be seen in a box
 MANY = 0.5  # share of all boxes
@@ -38,13 +39,17 @@ class Marked(NamedTuple):
 
 
 def look_at_boxes(collection: Collection) -> Marked:
-    """The boxes of the first pictures, as they are marked; sizes are those of the pictures' headers."""
+    """The boxes of some pictures, spread over all, as they are marked. A picture that cannot be read is passed
+    over: training names it."""
     sizes, shares, seen = [], [], np.zeros(len(collection.classes), dtype=bool)
-    for sample in collection.samples[:LOOKED]:
+    for sample in collection.samples[:: max(1, len(collection) // LOOKED)]:
         objects = sample.held_objects()
         if objects is None or not len(objects):
             continue
-        picture = sample.open()
+        try:
+            picture = sample.open()
+        except PictureError:
+            continue
         sides = objects.boxes[:, 2:] - objects.boxes[:, :2]  # (n, 2) pixels
         sizes.append(sides)
         shares.append(sides / np.array([picture.width, picture.height], dtype=np.float32))
@@ -63,16 +68,28 @@ def look_at_boxes(collection: Collection) -> Marked:
     )
 
 
+def finds_nothing(measures: Mapping[str, float]) -> bool:
+    """Whether the measures are those of a detector that finds nothing."""
+    return measures.get("ap50", 1.0) <= NOTHING_FOUND
+
+
 def nothing_found(
-    measures: Mapping[str, float], train: Collection, config: TrainConfig, step: int
-) -> str | None:
-    """What is wrong with the measures of a detector after so many steps; None where it finds something."""
-    if measures.get("ap50", 1.0) > NOTHING_FOUND:
-        return None
-    marked = look_at_boxes(train)
+    measures: Mapping[str, float],
+    marked: Marked,
+    judged: Marked,
+    config: TrainConfig,
+    *,
+    step: int,
+    plain: bool = False,
+) -> str:
+    """What is wrong with the measures of a detector that finds nothing after so many steps. ``marked`` are
+    the boxes to learn from, ``judged`` those of the validation part; ``plain`` says whether the queries have
+    no boxes of their own."""
+    if not judged.boxes:
+        return "nothing found: nothing is marked on the validation pictures, so there is nothing to judge by"
     width, height = marked.sides
     annotated = (
-        f"{many(min(len(train), LOOKED), 'training picture')} with {marked.boxes} boxes, the median"
+        f"the training pictures that were looked at have {many(marked.boxes, 'box', 'boxes')}, the median"
         f" {width:.0%} x {height:.0%} of its picture"
     )
     matched = (
@@ -80,7 +97,7 @@ def nothing_found(
         f" {measures['matched_overlap']:.2f} (from -1 to 1), a picture is miscounted by"
         f" {measures['miscounted']:.1f} objects"
     )
-    advice = _advice(marked, measures, config, step)
+    advice = _advice(marked, measures, _patience(step, config, plain=plain), step)
     return f"nothing found: AP50 {measures['ap50']:.4f}; {matched}; {annotated}; {advice}"
 
 
@@ -88,7 +105,7 @@ def one_class_only(measures: Mapping[str, float], config: TrainConfig, step: int
     """What is wrong with the measures of a segmenter: one class for all pixels is as good. None where it is
     not so, or where the task does not say what one class for all reaches."""
     guess = measures.get("guessing_iou")
-    if guess is None or measures["mean_iou"] > guess + NOTHING_FOUND:
+    if guess is None or measures["mean_iou"] > guess + NOTHING_FOUND or guess + NOTHING_FOUND > 1:
         return None
     return (
         f"nothing told apart: mean IoU {measures['mean_iou']:.4f}, and one class for all pixels reaches"
@@ -96,7 +113,7 @@ def one_class_only(measures: Mapping[str, float], config: TrainConfig, step: int
     )
 
 
-def _advice(marked: Marked, measures: Mapping[str, float], config: TrainConfig, step: int) -> str:
+def _advice(marked: Marked, measures: Mapping[str, float], patience: str, step: int) -> str:
     """The likeliest reason, and what to do."""
     if not marked.boxes:
         return "the training pictures have no boxes: look at the annotations with vitreous doctor"
@@ -110,18 +127,18 @@ def _advice(marked: Marked, measures: Mapping[str, float], config: TrainConfig, 
             f"{marked.specks:.0%} of the boxes are specks of {SPECK:g} pixels: shares where pixels are"
             " wanted? (COCO and VOC want pixels, YOLO shares)"
         )
-    if measures["matched_overlap"] >= LIE_ON and measures["matched_right"] < KNOWN:
+    near = measures["matched_overlap"] >= LIE_ON and measures["matched_right"] < KNOWN
+    if near and step >= FEW_STEPS:  # early on boxes lie where they were put
         absent = f" (none of {', '.join(marked.absent[:5])} among them)" if marked.absent else ""
         return (
             f"boxes lie near their objects and classes are not learnt: are the class ids those of the"
-            f" names{absent}? else {_patience(step, config)}"
+            f" names{absent}? else {patience}"
         )
-    return _patience(step, config)
+    return patience
 
 
-def _patience(step: int, config: TrainConfig) -> str:
+def _patience(step: int, config: TrainConfig, *, plain: bool = False) -> str:
     rate = config.optimizer.learning_rate
-    plain = config.task.kind == "detection" and config.model.options.get("references") != "boxes"
     faster = "; --set model.options.references=boxes learns in fewer steps" if plain else ""
     if step < FEW_STEPS:
         return f"{many(step, 'step')} are few: train on{faster}"
