@@ -154,15 +154,18 @@ def test_what_cannot_be_judged_costs_no_page(segmented: tuple[Run, TrainConfig])
     assert "Intersection over union" in page, "the curves are there still"
 
 
-@pytest.mark.parametrize(("of", "recipe"), [("detected", "detr"), ("segmented", "segformer")])
+@pytest.mark.parametrize(
+    ("of", "data", "recipe"),
+    [("detected", "scenes:detection", "detr"), ("segmented", "scenes:segmentation", "segformer")],
+)
 def test_without_a_recipe_weights_say_what_is_learnt(
-    of: str, recipe: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+    of: str, data: str, recipe: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run, config = request.getfixturevalue(of)
-    assert _recipe_with(config.data, str(run.path)) == recipe
+    run, _ = request.getfixturevalue(of)
+    assert _recipe_with(data, str(run.path)) == recipe
     # Where the weights are of a classifier, the data does.
     monkeypatch.setattr("vitreous.cli.source_kind.wanted_by", lambda source: None)
-    assert _recipe_with(config.data, "somebody's") == recipe
+    assert _recipe_with(data, "somebody's") == recipe
     assert _recipe_with("digits", "somebody's") is None
 
 

@@ -39,8 +39,8 @@ class Marked(NamedTuple):
 
 
 def look_at_boxes(collection: Collection) -> Marked:
-    """The boxes of some pictures, spread over all, as they are marked. A picture that cannot be read is passed
-    over: training names it."""
+    """The boxes of some pictures, spread over all, as they are marked. A picture that cannot be read is
+    passed over: training names it."""
     sizes, shares, seen = [], [], np.zeros(len(collection.classes), dtype=bool)
     for sample in collection.samples[:: max(1, len(collection) // LOOKED)]:
         objects = sample.held_objects()
