@@ -79,7 +79,7 @@ class Rival(nn.Module):
             sr_ratios=list(backbone.reductions),
             patch_sizes=list(backbone.kernels),
             strides=list(backbone.steps),
-            mlp_ratios=list(backbone.mlp_ratios),
+            mlp_ratios=[int(ratio) for ratio in backbone.mlp_ratios],
             decoder_hidden_size=ours.decoder_width,
             classifier_dropout_prob=ours.decoder_dropout,
             drop_path_rate=backbone.drop_path,
