@@ -229,11 +229,11 @@ def test_an_object_is_chosen_by_place_class_or_point(asked: dict[str, Any], numb
         ({"target": -1}, ConfigError, "no object -1"),
         ({"target": 1, "threshold": 0.85}, ConfigError, "no object 1; 1 object was found above 0.85"),
         ({"target": "cet"}, ConfigError, "unknown class 'cet'; did you mean 'cat'"),
-        ({"target": "bee"}, NotFound, "no 'bee' was found above 0.5; the surest is 'bee' with 0.30"),
+        ({"target": "bee"}, NotFound, "no 'bee' was found above 0.5; the surest is 'bee' with 0.3000"),
         ({"target": "dog"}, NotFound, "no 'dog' was found above 0.5; the picture shows 'cat', 'ant'"),
         ({"at": (5.0, 80.0)}, NotFound, "no object was found at 5,80 above 0.5"),
         ({"at": (5.0, 5.0), "target": "ant"}, NotFound, "no 'ant' was found at 5,5"),
-        ({"threshold": 0.95}, NotFound, "nothing was found above 0.95; the surest is 'cat' with 0.90"),
+        ({"threshold": 0.95}, NotFound, "nothing was found above 0.95; the surest is 'cat' with 0.9000"),
     ],
 )
 def test_what_is_not_there_is_said_in_one_line(

@@ -187,4 +187,4 @@ def explain_object(
 def _surest(found: Sequence[Object], classes: Sequence[str]) -> str:
     if not found:
         return ""
-    return f"; the surest is {name_of(classes, found[0].index)!r} with {found[0].score:.2f}"
+    return f"; the surest is {name_of(classes, found[0].index)!r} with {found[0].score:.4f}"
