@@ -6,8 +6,9 @@ of its windows.
 
 ViT-S/16 and Swin-T (22 M and 28 M parameters) answer one square picture in float32, taking turns. Printed for
 each side: seconds (medians), seconds a megapixel, multiply-accumulates and how many of them are attention's.
-The last lines fit seconds ~ pixels ^ exponent to the three largest: 1 is linear. The fused attention of torch
-never writes its N x N weights down, so time bends upward while memory does not.
+The last lines fit cost ~ pixels ^ exponent to all sides, for seconds and for multiply-accumulates, and to the
+two largest: 1 is linear. Large maps fall out of a processor's caches, which seconds show and MACs do not. The
+fused attention of torch never writes its N x N weights down: time bends upward, memory does not.
 """
 
 import argparse
@@ -47,10 +48,9 @@ def measured(sides: list[int], rounds: int, clock: Callable[[], float]) -> dict[
     return found
 
 
-def exponent(sides: list[int], seconds: list[float]) -> float:
-    """Of pixels, in the three largest."""
-    places = np.log([side**2 for side in sides[-3:]])
-    return float(np.polyfit(places, np.log(seconds[-3:]), 1)[0])
+def exponent(sides: list[int], costs: list[float]) -> float:
+    """Of pixels, that fits the costs best."""
+    return float(np.polyfit(np.log([side**2 for side in sides]), np.log(costs), 1)[0])
 
 
 def figure(sides: list[int], found: dict[str, list[float]]) -> Canvas:
@@ -80,7 +80,7 @@ def figure(sides: list[int], found: dict[str, list[float]]) -> Canvas:
         canvas.text(
             at(side, 0)[0], top + height + 18, str(side), size=11, fill=Palette.MUTED, anchor="middle"
         )
-    for name, colour in zip(MODELS, (Palette.ACCENT, Palette.INK), strict=True):
+    for name, colour in zip(MODELS, (Palette.ACCENT, Palette.WARM), strict=True):
         canvas.line(*(at(*pair) for pair in zip(sides, rates[name], strict=True)), stroke=colour, thickness=2)
         across, down = at(sides[-1], rates[name][-1])
         canvas.text(across - 6, down - 8, name, size=11.5, fill=colour, anchor="end")
@@ -111,7 +111,12 @@ def main() -> None:
             line += f"{counted.attention_macs / counted.macs:7.0%}"
         print(line)
     for name in MODELS:
-        print(f"{name}: seconds grow as pixels ^ {exponent(sides, found[name]):.2f}")
+        macs = [float(account(catalog.configure(name), (side, side)).macs) for side in sides]
+        print(
+            f"{name}: seconds grow as pixels ^ {exponent(sides, found[name]):.2f}, MACs as"
+            f" ^ {exponent(sides, macs):.2f}; between the two largest"
+            f" ^ {exponent(sides[-2:], found[name][-2:]):.2f} and ^ {exponent(sides[-2:], macs[-2:]):.2f}"
+        )
     if arguments.figure is not None:
         arguments.figure.write_bytes(figure(sides, found).encode(".svg"))
 
