@@ -2,7 +2,7 @@
 
     python -m benchmarks.detection [--rows boxes,transformers] [--seconds 1200] [--clock wall|cpu]
                                    [--data scenes:detection,pictures=8000] [--threads 1] [--jobs 1]
-                                   [--output FOLDER]
+                                   [--rate 1e-3] [--output FOLDER]
 
 ``boxes`` is what ``vitreous train --recipe detr`` does: queries that start from boxes of their own;
 ``grouped`` has three groups of them in training; ``plain`` has the queries of the paper; ``vit`` and ``swin``
@@ -10,7 +10,7 @@ are ``boxes`` on another backbone. ``transformers`` is its DetrForObjectDetectio
 widths and depths and a transformer of the same sizes, which our loop teaches with our loss (equal to its
 own, see tests/tasks/test_detection.py) on the same views; its frozen batch norms, which only make sense for
 pretrained weights, are replaced by ones that learn. All rows have the same recipe but for what their names
-say; rows without boxes of their own take smaller steps, with which they learn at all.
+say; rows without boxes of their own take smaller steps (``--rate``), with which they learn sooner.
 
 A trial of two epochs tells the pace; the rest of the time is one run, whose schedule fits it. Printed: COCO's
 figures on the test part by faster-coco-eval, with the 95% interval of AP50, and the seconds really taken.
@@ -57,7 +57,8 @@ ROWS: dict[str, ModelChoice] = {
 }
 
 # With the recipe's steps of 2e-3 queries without boxes of their own learn nothing at all.
-PLAIN = OptimizerConfig(learning_rate=1e-3, weight_decay=0.05, warmup=0.05)
+PLAIN = OptimizerConfig(weight_decay=0.05, warmup=0.05)
+PLAIN_ROWS = ("plain", "transformers")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +72,7 @@ class Job:
     threads: int
     folder: str
     seed: int
+    rate: float
 
 
 class Rival(nn.Module):
@@ -130,7 +132,7 @@ def configure(job: Job, output: Path) -> TrainConfig:
     recipe = detr(job.data, str(output))
     return replace(
         recipe,
-        optimizer=PLAIN if job.row in ("plain", "transformers") else recipe.optimizer,
+        optimizer=replace(PLAIN, learning_rate=job.rate) if job.row in PLAIN_ROWS else recipe.optimizer,
         model=ROWS[job.row],
         threads=job.threads,
         workers=0 if job.clock == "cpu" else 1,
@@ -216,6 +218,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--rate", type=float, default=1e-3, help="of plain and transformers")
     parser.add_argument("--output", help="keep the runs here")
     arguments = parser.parse_args()
     print(
@@ -237,6 +240,7 @@ def main() -> None:
                 threads=arguments.threads,
                 folder=arguments.output or folder,
                 seed=arguments.seed,
+                rate=arguments.rate,
             )
             for row in arguments.rows.split(",")
         ]

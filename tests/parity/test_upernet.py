@@ -13,8 +13,8 @@ from tests.parity.cases_upernet import CASES, upernet_twin
 from tests.parity.twins import pictures
 from vitreous.checkpoints.destination import write_any
 from vitreous.checkpoints.source import read_any
-from vitreous.errors import CheckpointError
-from vitreous.predictor import load
+from vitreous.errors import CheckpointError, VitreousError
+from vitreous.predictor import RegionsAnswer, load
 
 pytest.importorskip("transformers")
 
@@ -69,12 +69,14 @@ def test_what_does_not_fit_is_an_error(tmp_path: Path, change: dict[str, Any], r
     assert "\n" not in str(caught.value)
 
 
-def test_whole_pictures_are_not_answered(tmp_path: Path) -> None:
+def test_every_pixel_is_answered_and_the_whole_picture_is_not(tmp_path: Path) -> None:
     upernet_twin(tmp_path)
     predictor = load(tmp_path, device="cpu")
     assert predictor.classes == ("sky", "tree", "road")
-    with pytest.raises(CheckpointError, match="UPerNet does not say which class a whole picture shows"):
-        predictor(Image.new("RGB", (40, 40)))
+    answer = predictor(Image.new("RGB", (40, 30)))
+    assert isinstance(answer, RegionsAnswer) and answer.region.shape == (30, 40)
+    with pytest.raises(VitreousError, match="does not say which class a whole picture shows"):
+        predictor.answer(predictor.prepare(Image.new("RGB", (40, 30))))
 
 
 def test_no_other_library_has_a_place_for_it(tmp_path: Path) -> None:
