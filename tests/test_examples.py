@@ -11,7 +11,7 @@ from PIL import Image
 
 from vitreous.cli import main
 from vitreous.training.fit import fit
-from vitreous.training.recipes import digits
+from vitreous.training.recipes import detr, digits, segformer
 
 ROOT = Path(__file__).parent.parent
 
@@ -23,9 +23,12 @@ def test_the_pictures_of_the_documentation_can_be_drawn_anew(tmp_path: Path) -> 
     module.main(str(run.path), tmp_path / "pictures")
     drawn = sorted(path.name for path in (tmp_path / "pictures").iterdir())
     shown = sorted(path.name for path in (ROOT / "docs" / "pictures").iterdir())
-    shown.remove("gallery.png")  # of a run that takes minutes; ``examples/gallery.py`` photographs it
+    # Of runs that take minutes (``examples/gallery.py`` and ``found.py`` draw them), and of a benchmark.
+    elsewhere = {"gallery.png": "learn.md", "found.jpg": "detect.md", "cost-of-pixels.svg": "detect.md"}
+    for name, page in elsewhere.items():
+        shown.remove(name)
+        assert f"pictures/{name}" in (ROOT / "docs" / page).read_text()
     assert drawn == shown
-    assert "pictures/gallery.png" in (ROOT / "docs" / "learn.md").read_text()
     for readme in ("README.md", "README.zh-CN.md"):
         text = (ROOT / readme).read_text()
         assert all(f"docs/pictures/{name}" in text for name in shown)
@@ -41,6 +44,17 @@ def test_the_gallery_of_a_pretraining_run_can_be_photographed(tmp_path: Path) ->
     picture = Image.open(tmp_path / "gallery.png")
     assert picture.width > 1000 and 300 < picture.height < 500  # two rows of three cards
     assert (tmp_path / "gallery.png").stat().st_size < 150_000
+
+
+def test_what_was_found_can_be_drawn_anew(tmp_path: Path) -> None:
+    runs = []
+    for make in (detr, segformer):
+        data = "scenes:detection,pictures=16" if make is detr else "scenes:segmentation,pictures=16"
+        config = make(data, str(tmp_path / make.__name__))
+        runs.append(str(fit(replace(config, epochs=1, workers=0, device="cpu", track="none")).path))
+    _example("found").main(*runs, tmp_path / "found.jpg")
+    picture = Image.open(tmp_path / "found.jpg")
+    assert picture.size == Image.open(ROOT / "docs" / "pictures" / "found.jpg").size
 
 
 def test_the_two_readmes_have_the_same_shape() -> None:
