@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from vitreous.tasks.config import check_fits
-from vitreous.training.choice import PATIENCE, Facts
-from vitreous.training.choice_of_places import _seconds, _Size, choose_places, reasons_of_places
+from vitreous.training.choice import PATIENCE, Facts, seconds_of
+from vitreous.training.choice_of_places import choose_places, reasons_of_places
 
 
 def facts(places: Literal["objects", "regions"], **values: object) -> Facts:
@@ -55,11 +55,9 @@ def test_every_choice_can_be_built_and_says_why(
     config = choice.config
     check_fits(config.task, config.model.configure(classes=10))
     assert config.batch_size <= max(8, pictures)
-    chosen = _Size(
-        name=config.model.name, image_size=int(str(config.model.image_size)), options=config.model.options
-    )
-    if _seconds(chosen, known, config.epochs) > PATIENCE:
-        assert chosen.image_size == 64 or choice.dearest is None or chosen.image_size <= 256
+    if seconds_of(config.model, known, config.epochs) > PATIENCE:
+        side = int(str(config.model.image_size))
+        assert side == 64 or choice.dearest is None or side <= 256
     told = " ".join(reasons_of_places(config, known, choice.dearest))
     assert config.model.name in told and "chosen: " in told
     assert ("--from SOURCE" in told) == (pictures < 500)

@@ -6,6 +6,7 @@ from typing import Literal
 from vitreous.backbones.config import SwinConfig, ViTConfig
 from vitreous.backbones.convnet_config import ConvNetBackboneConfig
 from vitreous.errors import ConfigError
+from vitreous.models.on_backbone import OnBackbone
 
 Activation = Literal["relu", "gelu", "gelu_tanh", "quick_gelu"]
 References = Literal["none", "boxes"]
@@ -15,7 +16,7 @@ LARGEST_DEPTH = 500  # the deepest published ones have 6
 
 
 @dataclass(frozen=True, kw_only=True)
-class DetrConfig:
+class DetrConfig(OnBackbone):
     """``queries`` are how many objects a picture may have at most.
 
     ``references`` says where boxes are told from: "none", as in the paper, from nowhere, so that each query
@@ -67,23 +68,6 @@ class DetrConfig:
             raise ConfigError(f"width {self.width} cannot be shared by {self.heads} heads")
         if not 0 <= self.dropout < 1:
             raise ConfigError(f"dropout is a probability from 0 to below 1, got {self.dropout}")
-
-    @property
-    def image_size(self) -> tuple[int, int]:
-        """The native picture size (height, width) in pixels."""
-        return self.backbone.image_size
-
-    @property
-    def channels(self) -> int:
-        """3 for colour, 1 for grey."""
-        return self.backbone.channels
-
-    @property
-    def vit(self) -> ViTConfig:
-        """The backbone, for those who know that it is a plain ViT; ConfigError where it is none."""
-        if not isinstance(self.backbone, ViTConfig):
-            raise ConfigError(f"wanted a model on a plain ViT, got one on {type(self.backbone).__name__}")
-        return self.backbone
 
     def map_at(self, image_size: tuple[int, int]) -> tuple[int, int]:
         """(rows, cols) of the map that the encoder reads, for a picture size."""

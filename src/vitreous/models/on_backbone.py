@@ -1,13 +1,14 @@
 """What every configuration of a model on a backbone says alike; no torch here."""
 
 from vitreous.backbones.config import BackboneConfig, ViTConfig
+from vitreous.backbones.convnet_config import ConvNetBackboneConfig
 from vitreous.errors import ConfigError
 
 
 class OnBackbone:
     """What a configuration says of pictures, its backbone says."""
 
-    backbone: BackboneConfig
+    backbone: BackboneConfig | ConvNetBackboneConfig
 
     @property
     def image_size(self) -> tuple[int, int]:

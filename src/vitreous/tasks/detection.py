@@ -12,7 +12,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from torchvision.ops import generalized_box_iou
 
 from vitreous.data.batch import Target
 from vitreous.data.loader import Labelled
@@ -20,7 +19,7 @@ from vitreous.data.masks import Masks
 from vitreous.models.detr import Detections, best_of
 from vitreous.tasks.config import DetectionConfig
 from vitreous.tasks.detection_counts import average_precisions, count_found
-from vitreous.tasks.set_matching import Pairs, Weights, corners, exact, match
+from vitreous.tasks.set_matching import Pairs, Weights, corners, exact, generalised_overlaps, match
 from vitreous.tasks.task import Loss
 
 LAYER = ("classes", "boxes", "overlap")
@@ -153,7 +152,7 @@ class Detection:
         entropy = cross_entropy(logits.flatten(0, 1), labels.flatten(), weights, reduction="sum")
         told = boxes[pairs.picture, pairs.query]  # (m, 4)
         true = _true(targets, pairs).to(told)
-        overlap = generalized_box_iou(corners(told), corners(true)).diagonal()
+        overlap = generalised_overlaps(corners(told), corners(true))  # (m,)
         objects = float(sum(len(target.labels) for target in targets))
         return Terms(entropy, weights[labels].sum(), (told - true).abs().sum(), (1 - overlap).sum(), objects)
 

@@ -73,11 +73,11 @@ def _costs(logits: Tensor, boxes: Tensor, targets: Sequence[Target], costs: Weig
     true = pad_sequence([target.boxes for target in targets], batch_first=True).to(told)  # (B, n, 4)
     shares = exact(logits).softmax(-1)  # (B, Q, K + 1)
     chosen = shares.gather(2, labels[:, None].expand(-1, shares.shape[1], -1))  # (B, Q, n)
-    overlap = _generalised_overlaps(corners(told)[:, :, None], corners(true)[:, None])  # (B, Q, n)
+    overlap = generalised_overlaps(corners(told)[:, :, None], corners(true)[:, None])  # (B, Q, n)
     return -costs.classes * chosen + costs.boxes * torch.cdist(told, true, p=1) - costs.overlap * overlap
 
 
-def _generalised_overlaps(boxes: Tensor, others: Tensor) -> Tensor:
+def generalised_overlaps(boxes: Tensor, others: Tensor) -> Tensor:
     """Corners (..., 4) of two sorts of boxes, which broadcast -> (...)."""
     sides = [(part[..., 2:] - part[..., :2]).prod(-1) for part in (boxes, others)]
     common = torch.minimum(boxes[..., 2:], others[..., 2:]) - torch.maximum(boxes[..., :2], others[..., :2])

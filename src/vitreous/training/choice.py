@@ -64,7 +64,7 @@ class Choice(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Size:
+class Size:
     """A row of the table: a model at a picture size, from how many pictures on, and for which side."""
 
     name: str
@@ -86,45 +86,45 @@ _MASKED_TI: Mapping[str, Any] = {
 }
 
 
-def _photographs() -> list[_Size]:
+def _photographs() -> list[Size]:
     """For pictures larger than ``TINY``, the dearest first. A convolutional stem learns from fewer pictures
     (arXiv:2106.14881)."""
     stem = {"stem": "conv"}
     return [
-        _Size(name="vit_s_16", image_size=224, pictures=50_000, options={**stem, "drop_path": 0.1}),
+        Size(name="vit_s_16", image_size=224, pictures=50_000, options={**stem, "drop_path": 0.1}),
         *(
-            _Size(name="vit_ti_16", image_size=side, pictures=FEW, options={**stem, "drop_path": 0.05})
+            Size(name="vit_ti_16", image_size=side, pictures=FEW, options={**stem, "drop_path": 0.05})
             for side in (224, 160, 128)
         ),
-        _Size(name="vit_tiny", image_size=128, rate=2e-3, options={**stem, **_SMALL, "patch": 16}),
-        _Size(name="vit_tiny", image_size=64, rate=2e-3, options={**stem, **_SMALL, "patch": 8}),
-        _Size(name="vit_tiny", image_size=64, rate=3e-3, options={**stem, "patch": 8}),
+        Size(name="vit_tiny", image_size=128, rate=2e-3, options={**stem, **_SMALL, "patch": 16}),
+        Size(name="vit_tiny", image_size=64, rate=2e-3, options={**stem, **_SMALL, "patch": 8}),
+        Size(name="vit_tiny", image_size=64, rate=3e-3, options={**stem, "patch": 8}),
     ]
 
 
-def _tiny(side: int) -> list[_Size]:
+def _tiny(side: int) -> list[Size]:
     """For pictures up to ``TINY`` pixels: 8 x 8 patches of 2, 4 or 8 pixels."""
     patch = next(patch for patch in (2, 4, 8) if side <= 8 * patch or patch == 8)
     options = {"stem": "conv", "patch": patch}
     large = {"width": 192, "depth": 9, "heads": 3, "drop_path": 0.05}
     size = 8 * patch
     return [
-        _Size(name="vit_tiny", image_size=size, pictures=40_000, options={**options, **large}),
-        _Size(name="vit_tiny", image_size=size, pictures=5_000, rate=2e-3, options={**options, **_SMALL}),
-        _Size(name="vit_tiny", image_size=size, rate=3e-3, options=options),
+        Size(name="vit_tiny", image_size=size, pictures=40_000, options={**options, **large}),
+        Size(name="vit_tiny", image_size=size, pictures=5_000, rate=2e-3, options={**options, **_SMALL}),
+        Size(name="vit_tiny", image_size=size, rate=3e-3, options=options),
     ]
 
 
-def _masked(side: int) -> list[_Size]:
+def _masked(side: int) -> list[Size]:
     """For pictures without labels."""
     if side <= TINY:
         size = _tiny(side)[0]
         options = {"patch": size.options["patch"]}
-        return [_Size(name="mae_tiny", image_size=size.image_size, rate=1.5e-3, options=options)]
+        return [Size(name="mae_tiny", image_size=size.image_size, rate=1.5e-3, options=options)]
     return [
-        _Size(name="mae_b_16", image_size=224, pictures=FEW, options=_MASKED_TI),
-        _Size(name="mae_b_16", image_size=128, pictures=FEW, options=_MASKED_TI),
-        _Size(name="mae_tiny", image_size=64, rate=1.5e-3, options={"patch": 8}),
+        Size(name="mae_b_16", image_size=224, pictures=FEW, options=_MASKED_TI),
+        Size(name="mae_b_16", image_size=128, pictures=FEW, options=_MASKED_TI),
+        Size(name="mae_tiny", image_size=64, rate=1.5e-3, options={"patch": 8}),
     ]
 
 
@@ -135,13 +135,16 @@ def choose(facts: Facts, data: str, output: str) -> Choice:
     # Nothing is seen in a picture that was blown up.
     fitting = [size for size in sizes if size.image_size <= 1.5 * facts.side or size is sizes[-1]]
     fitting = [size for size in fitting if size.pictures <= facts.pictures or size is fitting[-1]]
-    epochs = _epochs(facts.pictures, MASKED_EPOCHS if masked else EPOCHS)
-    size = next((size for size in fitting if _seconds(size, facts, epochs) <= PATIENCE), fitting[-1])
+    epochs = epochs_for(facts.pictures, MASKED_EPOCHS if masked else EPOCHS)
+    size = next(
+        (size for size in fitting if _seconds(size, facts, epochs) <= PATIENCE),
+        fitting[-1],
+    )
     config = _config(size, facts, epochs, data, output)
     return Choice(config, None if size is fitting[0] else fitting[0].called)
 
 
-def _config(size: _Size, facts: Facts, epochs: int, data: str, output: str) -> TrainConfig:
+def _config(size: Size, facts: Facts, epochs: int, data: str, output: str) -> TrainConfig:
     masked = not facts.classes
     batch = _batch(facts)
     steps = epochs * max(1, facts.pictures // batch)
@@ -174,7 +177,7 @@ def _batch(facts: Facts) -> int:
     return next((size for size, least in ((64, 640), (32, 160), (16, 32)) if facts.pictures >= least), 8)
 
 
-def _model(size: _Size, facts: Facts, options: dict[str, Any]) -> ModelChoice:
+def _model(size: Size, facts: Facts, options: dict[str, Any]) -> ModelChoice:
     channels = 1 if facts.grey else 3
     return ModelChoice(name=size.name, image_size=size.image_size, channels=channels, options=options)
 
@@ -200,15 +203,19 @@ def _writing(facts: Facts) -> bool:
     return facts.grey and facts.side <= TINY
 
 
-def _epochs(pictures: int, bounds: tuple[int, int]) -> int:
+def epochs_for(pictures: int, bounds: tuple[int, int]) -> int:
+    """How often so many pictures are seen; ``bounds`` are the fewest and the most epochs."""
     fewest, most = bounds
     return min(most, max(fewest, ceil(VIEWS * most / EPOCHS[1] / max(1, pictures))))
 
 
-def _seconds(size: _Size, facts: Facts, epochs: int) -> float:
+def _seconds(size: Size, facts: Facts, epochs: int) -> float:
+    return seconds_of(_model(size, facts, dict(size.options)), facts, epochs)
+
+
+def seconds_of(model: ModelChoice, facts: Facts, epochs: int) -> float:
     """What a run takes, roughly: a picture costs three passes, a MAC is two operations."""
-    options = dict(size.options)
-    counted = account(_model(size, facts, options).configure(classes=max(2, facts.classes)))
+    counted = account(model.configure(classes=max(2, facts.classes)))
     speed = SPEEDS[facts.device] * (facts.cores if facts.device == "cpu" else 1)
     return 3 * counted.flops * facts.pictures * epochs / speed
 

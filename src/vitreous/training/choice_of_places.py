@@ -1,36 +1,18 @@
 """The run for pictures with boxes, or with a class for each pixel, that nobody described: which model, how
 large, for how long. ``choice.py`` does the same for labels."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from math import ceil
+from dataclasses import replace
 from shlex import quote
 from typing import Any
 
 from vitreous.data.splitting import many
-from vitreous.models.accounting import account
-from vitreous.training.choice import EPOCHS, PATIENCE, SPEEDS, VIEWS, Choice, Facts
+from vitreous.training.choice import EPOCHS, PATIENCE, Choice, Facts, Size, epochs_for, seconds_of
 from vitreous.training.config import ModelChoice, TrainConfig
 from vitreous.training.recipes import detr, segformer
 
 FEW = 500  # training pictures, below which weights that have seen more are worth more than time
 STEP = 32  # pixels of which a side is a multiple
 SMALLEST, LARGEST = 64, 256  # sides of a small model, in pixels
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Size:
-    """A model at a picture size, from how many training pictures on, for which side."""
-
-    name: str
-    image_size: int
-    pictures: int = 0
-    options: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def called(self) -> str:
-        """For people."""
-        return f"{self.name} at {self.image_size}x{self.image_size} pixels"
 
 
 _REFERENCES: dict[str, Any] = {"references": "boxes"}
@@ -42,13 +24,15 @@ def choose_places(facts: Facts, data: str, output: str) -> Choice:
     boxed = facts.places == "objects"
     sizes = _detectors(facts.side) if boxed else _segmenters(facts.side)
     fitting = [size for size in sizes if size.pictures <= facts.pictures or size is sizes[-1]]
-    epochs = _epochs(facts.pictures)
-    size = next((size for size in fitting if _seconds(size, facts, epochs) <= PATIENCE), fitting[-1])
+    epochs = epochs_for(facts.pictures, EPOCHS)
+    size = next(
+        (size for size in fitting if seconds_of(_model(size), facts, epochs) <= PATIENCE), fitting[-1]
+    )
     plain = (detr if boxed else segformer)(data, output)
     alone = facts.device == "cpu" and facts.cores <= 2
     config = replace(
         plain,
-        model=ModelChoice(name=size.name, image_size=size.image_size, options=dict(size.options)),
+        model=_model(size),
         epochs=epochs,
         batch_size=next((batch for batch in (32, 16) if facts.pictures >= 5 * batch), 8),
         average=0.999 if epochs * facts.pictures >= 5000 * plain.batch_size else 0.99,
@@ -79,28 +63,28 @@ def reasons_of_places(config: TrainConfig, facts: Facts, dearest: str | None) ->
     return notes
 
 
-def _detectors(side: int) -> list[_Size]:
+def _detectors(side: int) -> list[Size]:
     """The dearest first."""
     small = [
-        _Size(name="detr_resnet_tiny", image_size=size, options=_REFERENCES | (_DEEPER if size > 128 else {}))
+        Size(name="detr_resnet_tiny", image_size=size, options=_REFERENCES | (_DEEPER if size > 128 else {}))
         for size in dict.fromkeys((_side(side), 128, SMALLEST))
         if size <= _side(side)
     ]
     if side < 2 * LARGEST:
         return small
     large = {**_REFERENCES, "queries": 100}
-    return [_Size(name="detr_resnet_50", image_size=640, pictures=5000, options=large), *small]
+    return [Size(name="detr_resnet_50", image_size=640, pictures=5000, options=large), *small]
 
 
-def _segmenters(side: int) -> list[_Size]:
+def _segmenters(side: int) -> list[Size]:
     small = [
-        _Size(name="segformer_tiny", image_size=size)
+        Size(name="segformer_tiny", image_size=size)
         for size in dict.fromkeys((_side(side), 128, SMALLEST))
         if size <= _side(side)
     ]
     if side < 2 * LARGEST:
         return small
-    return [_Size(name="segformer_b0", image_size=512, pictures=2000), *small]
+    return [Size(name="segformer_b0", image_size=512, pictures=2000), *small]
 
 
 def _side(side: int) -> int:
@@ -108,14 +92,5 @@ def _side(side: int) -> int:
     return min(LARGEST, max(SMALLEST, STEP * round(side / STEP)))
 
 
-def _epochs(pictures: int) -> int:
-    fewest, most = EPOCHS
-    return min(most, max(fewest, ceil(VIEWS / max(1, pictures))))
-
-
-def _seconds(size: _Size, facts: Facts, epochs: int) -> float:
-    """What a run takes, roughly: a picture costs three passes, a MAC is two operations."""
-    model = ModelChoice(name=size.name, image_size=size.image_size, options=dict(size.options))
-    counted = account(model.configure(classes=max(2, facts.classes)))
-    speed = SPEEDS[facts.device] * (facts.cores if facts.device == "cpu" else 1)
-    return 3 * counted.flops * facts.pictures * epochs / speed
+def _model(size: Size) -> ModelChoice:
+    return ModelChoice(name=size.name, image_size=size.image_size, options=dict(size.options))
