@@ -13,6 +13,7 @@ from vitreous.data.collection import Collection, Splits
 from vitreous.data.layouts import Wanted
 from vitreous.data.parts import learning_parts
 from vitreous.errors import DataError, PictureError
+from vitreous.evaluation.judged import told_of
 from vitreous.training.choice import Facts
 
 LOOKED_AT = 24  # pictures
@@ -53,9 +54,8 @@ def facts_of(splits: Splits, *, seed: int = 0, device: str = "cpu") -> Facts:
 def _places(splits: Splits) -> Literal["objects", "regions"] | None:
     """What is told of the pictures beside labels."""
     some = next((part for part in splits[:3] if part is not None), None)
-    if some is None or not (some.detects or some.segments):
-        return None
-    return "objects" if some.detects else "regions"
+    told = "classes" if some is None else told_of(some)
+    return None if told == "classes" else told
 
 
 def has_labels(splits: Splits) -> bool:
